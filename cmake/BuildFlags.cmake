@@ -1,0 +1,12 @@
+# zkexec::build_flags: warnings for our own code. Sanitizers go to everything
+# that this build compiles.
+add_library(zkexec_build_flags INTERFACE)
+add_library(zkexec::build_flags ALIAS zkexec_build_flags)
+target_compile_options(zkexec_build_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Werror)
+
+if(ZKEXEC_SANITIZE)
+  add_compile_options(-fsanitize=${ZKEXEC_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${ZKEXEC_SANITIZE})
+endif()

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Collector: reads results, hands them on, deletes them.
+//
+// A result's name says dispatch and outcome, so one listing answers for all;
+// only what did not succeed is read for its reason. A watch tells of new ones,
+// and the owner's slow timer asks anyway. Applying is idempotent: a crash
+// between handing on and deleting shows the result again.
+//
+// Threads: the owner's loop. Session: call Resume() in each new one.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/coordinator.h"
+#include "common/layout.h"
+#include "executor/dispatch.h"
+
+namespace zkexec {
+
+class Collector {
+ public:
+  // True if the dispatch is one of ours: then it is handed on and deleted. False
+  // leaves it in a dead scheduler's directory, and deletes it in our own.
+  using Wanted = std::function<bool(const std::string& dispatch)>;
+
+  Collector(std::string scheduler, Coordinator& zk, const Layout& layout, Wanted wanted,
+            EventSink sink);
+
+  void Resume();
+  void Suspend();
+  // The watch on a results directory fired.
+  void OnChanged(const std::string& path);
+  // Lists everything again, whatever the watches said.
+  void Poll();
+  // Also reads the results of schedulers that are gone, from now on.
+  void AdoptDeadSchedulers(Coordinator::StatusCallback done);
+
+ private:
+  void List(const std::string& dir, Coordinator::StatusCallback done);
+  void Apply(const std::string& dir, const std::vector<std::string>& names);
+  void Read(const std::string& dir, const std::string& name, Event event);
+  void Remove(const std::string& dir, std::vector<std::string> names);
+  bool IsOwn(const std::string& dir) const { return dir == layout_.ResultDir(scheduler_); }
+
+  const std::string scheduler_;
+  Coordinator& zk_;
+  const Layout layout_;
+  const Wanted wanted_;
+  const EventSink sink_;
+
+  bool active_ = false;
+  std::set<std::string> dirs_;
+  std::set<std::string> reading_;  // full paths whose reason is under way
+};
+
+}  // namespace zkexec

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Prepares a Debian 12 machine to build, run and test ZkExecutor.
+#
+#   tools/bootstrap.sh --demo    what `make demo` needs
+#   tools/bootstrap.sh --test    the same, plus what the tests need
+#
+# 1. Debian packages that are missing (needs root only if some are).
+# 2. .build/venv with Airflow 3.3.2 at the versions of the constraints file.
+# 3. ZkExecutor itself, built into that venv.
+#
+# Each step is skipped when nothing that it reads has changed, so a second run
+# takes about a second. Everything but the packages lives in .build/.
+set -euo pipefail
+
+readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+readonly BUILD="$ROOT/.build"
+readonly VENV="$BUILD/venv"
+readonly CONSTRAINTS="$ROOT/tools/constraints-airflow-3.3.2-py3.11.txt"
+
+readonly DEMO_PACKAGES=(
+  build-essential cmake ninja-build ccache pkg-config
+  libzookeeper-st-dev libcpprest-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev
+  libspdlog-dev libcli11-dev nlohmann-json3-dev libjwt-dev libssl-dev libzstd-dev zlib1g-dev
+  python3-dev python3-venv python3-pybind11
+  zookeeper libslf4j-java openjdk-17-jre-headless
+)
+readonly TEST_PACKAGES=(libgtest-dev postgresql)
+
+say() { printf 'bootstrap: %s\n' "$*"; }
+die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
+
+usage() {
+  sed -n '4,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+}
+
+# Prints those of the given packages that are not installed.
+missing_packages() {
+  local package
+  for package in "$@"; do
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" == installed ]] ||
+      printf '%s\n' "$package"
+  done
+}
+
+install_packages() {
+  local -a missing
+  command -v dpkg-query >/dev/null || die "this is not Debian: there is no dpkg-query.
+  Install by your own means what these Debian 12 packages hold, or use the container
+  'docker run -it -v \$PWD:/src -w /src debian:12' and start again in it:
+  $*"
+  mapfile -t missing < <(missing_packages "$@")
+  ((${#missing[@]})) || return 0
+  [[ "$(id -u)" == 0 ]] || die "these Debian packages are missing and you are not root. Run
+  sudo apt-get install ${missing[*]}
+and start again as yourself."
+
+  # We start PostgreSQL servers of our own; the package must not make one.
+  if printf '%s\n' "${missing[@]}" | grep -qx postgresql; then
+    mkdir -p /etc/postgresql-common
+    [[ -e /etc/postgresql-common/createcluster.conf ]] ||
+      echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+  fi
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  mkdir -p "$BUILD"
+  local log="$BUILD/apt.log"
+  if ! { apt-get update -qq &&
+         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+           -o Dpkg::Options::=--force-confold "${missing[@]}"; } > "$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "apt-get failed (all of it: $log). Is the Debian mirror reachable, and is this Debian 12?"
+  fi
+}
+
+find_python() {
+  local candidate
+  for candidate in /usr/bin/python3.11 "$(command -v python3 || true)"; do
+    if [[ -x "$candidate" ]] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  die "Python 3.10 or newer is missing. On Debian 12: apt-get install python3 python3-venv"
+}
+
+# hash FILE...: one hash of names and contents.
+hash_files() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
+
+# done_already STAMP HASH: whether the step of that stamp has seen that hash.
+done_already() { [[ "$(cat "$1" 2>/dev/null || true)" == "$2" ]]; }
+
+install_python_packages() {
+  local requirements="$1" stamp="$VENV/.stamp-requirements" python hash pip
+  local -a inputs=("$CONSTRAINTS" "$ROOT/tools/requirements-demo.txt")
+  [[ "$requirements" == "$ROOT/tools/requirements-demo.txt" ]] || inputs+=("$requirements")
+  hash="$(cd "$ROOT" && hash_files "${inputs[@]#"$ROOT"/}")"
+  # What the tests need holds what the demo needs.
+  done_already "$stamp-test" "$(cd "$ROOT" && hash_files "${CONSTRAINTS#"$ROOT"/}" \
+    tools/requirements-demo.txt tools/requirements-test.txt)" && return
+  done_already "$stamp" "$hash" && return
+
+  python="$(find_python)"
+  if ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then
+    say "making a virtual environment with $python"
+    rm -rf "$VENV"
+    "$python" -m venv "$VENV" || die "could not make $VENV. On Debian: apt-get install python3-venv"
+  fi
+  say "installing Airflow 3.3.2 and $(basename "$requirements") (takes a minute or two)"
+  pip="$VENV/bin/pip"
+  "$pip" install --quiet --disable-pip-version-check -r "$requirements" -c "$CONSTRAINTS" ||
+    die "pip failed. Is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)
+The constraints are for Python 3.11; this is $("$python" --version)."
+  printf '%s\n' "$hash" > "$stamp"
+  [[ "$requirements" == "$ROOT/tools/requirements-demo.txt" ]] || printf '%s\n' "$hash" > "$stamp-test"
+}
+
+install_project() {
+  local stamp="$VENV/.stamp-project" hash log="$BUILD/wheel.log"
+  cd "$ROOT"
+  [[ -e pyproject.toml ]] || die "there is no pyproject.toml in $ROOT"
+  hash="$(find CMakeLists.txt pyproject.toml README.md LICENSE cmake common executor worker python \
+            -type f ! -path '*/__pycache__/*' -print0 2>/dev/null |
+          LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)"
+  done_already "$stamp" "$hash" && return
+  say "building ZkExecutor into $VENV (log: ${log#"$ROOT"/})"
+  rm -f "$stamp"
+  if ! CCACHE_DIR="$BUILD/ccache" CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
+       "$VENV/bin/pip" install --disable-pip-version-check --no-build-isolation --no-deps \
+         --force-reinstall --verbose -C "build-dir=$BUILD/wheel" . > "$log" 2>&1; then
+    grep -nE 'error:|Error|FAILED' "$log" | head -n 30 >&2 || true
+    die "building ZkExecutor failed; all of it: $log"
+  fi
+  printf '%s\n' "$hash" > "$stamp"
+}
+
+case "${1:-}" in
+  --demo) packages=("${DEMO_PACKAGES[@]}"); requirements="$ROOT/tools/requirements-demo.txt" ;;
+  --test) packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}")
+          requirements="$ROOT/tools/requirements-test.txt" ;;
+  --help|-h) usage; exit 0 ;;
+  *) usage >&2; exit 2 ;;
+esac
+started="$(date +%s)"
+install_packages "${packages[@]}"
+install_python_packages "$requirements"
+install_project
+say "ready after $(($(date +%s) - started)) s"

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// WorkerMetrics: what one worker tells Prometheus. metrics.cc alone includes prometheus-cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+
+namespace zkexec {
+
+// Each label value makes a time series that stays until the process ends: pass
+// fixed words (kinds, outcomes, operations, reasons), never ids or messages.
+//
+// Threads: every method may be called from any thread; none blocks on I/O.
+class WorkerMetrics {
+ public:
+  WorkerMetrics();
+  ~WorkerMetrics();
+  WorkerMetrics(const WorkerMetrics&) = delete;
+  WorkerMetrics& operator=(const WorkerMetrics&) = delete;
+
+  // Queue entries that we claimed, or that another worker claimed first.
+  void ClaimSucceeded(int count);
+  void ClaimLost(int count);
+
+  // `kind` is task, callback or connection_test; `outcome` as reported to the executor.
+  void WorkloadStarted(const std::string& kind);
+  void WorkloadFinished(const std::string& kind, const std::string& outcome, double seconds);
+
+  void SetRunning(int count);
+  void SetSlots(int count);
+
+  // The one current state: its series is 1, those of earlier states are 0.
+  void SetSessionState(const std::string& state);
+
+  void ZkLatency(const std::string& op, double seconds);
+
+  // Queue entries that could not be used, e.g. "undecryptable" or "malformed".
+  void EntryRefused(const std::string& reason);
+
+  // The text format, version 0.0.4.
+  std::string Text() const;
+
+ private:
+  struct Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zkexec

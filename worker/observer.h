@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Observer: what the agent tells the outside (metrics, and a test's record).
+// Called on the agent's loop thread; must return at once.
+#pragma once
+
+#include <string>
+
+namespace zkexec {
+
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void OnClaimed(int /*count*/) {}
+  virtual void OnClaimLost() {}  // another worker was faster
+  virtual void OnStarted(const std::string& /*kind*/) {}
+  virtual void OnFinished(const std::string& /*kind*/, const std::string& /*outcome*/,
+                          double /*seconds*/) {}
+  // An entry that this worker can't use: unreadable, newer_protocol, other_secret.
+  virtual void OnRefused(const std::string& /*reason*/) {}
+};
+
+}  // namespace zkexec
