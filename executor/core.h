@@ -56,6 +56,7 @@ class Core : public Coordinator::Listener {
   void Tick();
 
   std::size_t outstanding() const { return dispatches_.size(); }
+  std::size_t unplaced() const { return placer_.waiting(); }
   bool ready() const { return ready_; }
   const Fleet& fleet() const { return fleet_; }
   const std::string& last_error() const { return last_error_; }

@@ -17,7 +17,7 @@ set -euo pipefail
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly BUILD="$ROOT/.build"
 readonly VENV="$BUILD/venv"
-readonly CONSTRAINTS="$ROOT/tools/constraints-airflow-3.3.2-py3.11.txt"
+readonly CONSTRAINTS=constraints-airflow-3.3.2-py3.11.txt
 
 readonly DEMO_PACKAGES=(
   build-essential cmake ninja-build ccache pkg-config
@@ -32,7 +32,7 @@ say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
 
 usage() {
-  sed -n '4,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # Prints those of the given packages that are not installed.
@@ -84,21 +84,17 @@ find_python() {
   die "Python 3.10 or newer is missing. On Debian 12: apt-get install python3 python3-venv"
 }
 
-# hash FILE...: one hash of names and contents.
-hash_files() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
-
 # done_already STAMP HASH: whether the step of that stamp has seen that hash.
 done_already() { [[ "$(cat "$1" 2>/dev/null || true)" == "$2" ]]; }
 
 install_python_packages() {
-  local requirements="$1" stamp="$VENV/.stamp-requirements" python hash pip
-  local -a inputs=("$CONSTRAINTS" "$ROOT/tools/requirements-demo.txt")
-  [[ "$requirements" == "$ROOT/tools/requirements-demo.txt" ]] || inputs+=("$requirements")
-  hash="$(cd "$ROOT" && hash_files "${inputs[@]#"$ROOT"/}")"
+  local group="$1" stamp python hash
+  cd "$ROOT/tools"
+  hash="$(sha256sum "$CONSTRAINTS" requirements-*.txt | sha256sum | cut -d' ' -f1)"
   # What the tests need holds what the demo needs.
-  done_already "$stamp-test" "$(cd "$ROOT" && hash_files "${CONSTRAINTS#"$ROOT"/}" \
-    tools/requirements-demo.txt tools/requirements-test.txt)" && return
-  done_already "$stamp" "$hash" && return
+  for stamp in "$VENV/.stamp-$group" "$VENV/.stamp-test"; do
+    if done_already "$stamp" "$hash"; then return; fi
+  done
 
   python="$(find_python)"
   if ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then
@@ -106,13 +102,12 @@ install_python_packages() {
     rm -rf "$VENV"
     "$python" -m venv "$VENV" || die "could not make $VENV. On Debian: apt-get install python3-venv"
   fi
-  say "installing Airflow 3.3.2 and $(basename "$requirements") (takes a minute or two)"
-  pip="$VENV/bin/pip"
-  "$pip" install --quiet --disable-pip-version-check -r "$requirements" -c "$CONSTRAINTS" ||
+  say "installing Airflow 3.3.2 and what the $group needs (takes a minute or two)"
+  "$VENV/bin/pip" install --quiet --disable-pip-version-check -r "requirements-$group.txt" \
+      -c "$CONSTRAINTS" ||
     die "pip failed. Is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)
-The constraints are for Python 3.11; this is $("$python" --version)."
-  printf '%s\n' "$hash" > "$stamp"
-  [[ "$requirements" == "$ROOT/tools/requirements-demo.txt" ]] || printf '%s\n' "$hash" > "$stamp-test"
+The constraints are for Python 3.11; this is $("$VENV/bin/python" --version)."
+  printf '%s\n' "$hash" > "$VENV/.stamp-$group"
 }
 
 install_project() {
@@ -120,29 +115,28 @@ install_project() {
   cd "$ROOT"
   [[ -e pyproject.toml ]] || die "there is no pyproject.toml in $ROOT"
   hash="$(find CMakeLists.txt pyproject.toml README.md LICENSE cmake common executor worker python \
-            -type f ! -path '*/__pycache__/*' -print0 2>/dev/null |
+            -type f ! -path '*/__pycache__/*' -print0 |
           LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)"
-  done_already "$stamp" "$hash" && return
+  if done_already "$stamp" "$hash"; then return; fi
   say "building ZkExecutor into $VENV (log: ${log#"$ROOT"/})"
   rm -f "$stamp"
   if ! CCACHE_DIR="$BUILD/ccache" CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
        "$VENV/bin/pip" install --disable-pip-version-check --no-build-isolation --no-deps \
-         --force-reinstall --verbose -C "build-dir=$BUILD/wheel" . > "$log" 2>&1; then
-    grep -nE 'error:|Error|FAILED' "$log" | head -n 30 >&2 || true
+         --force-reinstall --verbose "--config-settings=build-dir=$BUILD/wheel" . > "$log" 2>&1; then
+    { grep -nE "error:|Error:|FAILED:" "$log" || tail -n 5 "$log"; } | head -n 30 >&2
     die "building ZkExecutor failed; all of it: $log"
   fi
   printf '%s\n' "$hash" > "$stamp"
 }
 
 case "${1:-}" in
-  --demo) packages=("${DEMO_PACKAGES[@]}"); requirements="$ROOT/tools/requirements-demo.txt" ;;
-  --test) packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}")
-          requirements="$ROOT/tools/requirements-test.txt" ;;
+  --demo) group=demo; packages=("${DEMO_PACKAGES[@]}") ;;
+  --test) group=test; packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}") ;;
   --help|-h) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
 started="$(date +%s)"
 install_packages "${packages[@]}"
-install_python_packages "$requirements"
+install_python_packages "$group"
 install_project
 say "ready after $(($(date +%s) - started)) s"

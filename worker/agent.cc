@@ -182,7 +182,9 @@ void Agent::StartDue() {
     run.started = clock_.Now();
     if (run.kill_asked) {
       run.state = State::kFinishing;
-      run.report = {id, "killed", "killed before it started"};
+      // What a drain hands back unstarted is placed again, and costs no try.
+      run.report = run.revoked ? ExitReport{id, "killed", "killed before it started"}
+                               : ExitReport{id, "token", "handed back by a draining worker"};
       continue;
     }
     run.state = State::kRunning;
@@ -200,7 +202,7 @@ void Agent::OnExit(const ExitReport& report) {
   auto& run = found->second;
   run.report = report;
   if (run.report.info.size() > kInfoBytesMax) run.report.info.resize(kInfoBytesMax);
-  if (run.kill_asked && report.outcome == "failed") run.report.outcome = "killed";
+  if (run.revoked && report.outcome == "failed") run.report.outcome = "killed";
   const double seconds = std::chrono::duration<double>(clock_.Now() - run.started).count();
   spdlog::info("end dispatch={} label=\"{}\" outcome={} seconds={:.3f} info=\"{}\"",
                report.dispatch_id, run.entry.label(), run.report.outcome, seconds,
@@ -280,10 +282,17 @@ void Agent::ListControl() {
   zk_.Children(dir, Watch::kYes, [this, dir](Result<std::vector<std::string>> commands) {
     if (!commands) return;
     for (const auto& command : *commands) {
-      if (command.starts_with("kill-")) Kill(command.substr(5), Launcher::Signal::kTerminate);
+      if (command.starts_with("kill-")) Revoke(command.substr(5));
       zk_.Multi({Op::Remove(dir + "/" + command)}, [](Result<std::vector<OpResult>>) {});
     }
   });
+}
+
+void Agent::Revoke(const std::string& dispatch) {
+  const auto found = runs_.find(dispatch);
+  if (found == runs_.end()) return;
+  found->second.revoked = true;
+  Kill(dispatch, Launcher::Signal::kTerminate);
 }
 
 void Agent::Kill(const std::string& dispatch, Launcher::Signal signal) {

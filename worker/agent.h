@@ -55,6 +55,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void Tick();
   // Stop claiming; finish what runs. Call once; a second call ends the tasks now.
   void Drain();
+  // Nothing is claimed while the launcher can't start anything.
+  void SetLauncherReady(bool ready) { launcher_ready_ = ready; }
   // Drained: nothing runs and every result is in ZooKeeper.
   bool drained() const { return draining_ && runs_.empty(); }
 
@@ -80,6 +82,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     int slots = 1;
     TimePoint started{};
     bool kill_asked = false;
+    bool revoked = false;    // killed because its scheduler asked, not by our drain
     bool abandoned = false;  // declared lost by others: no result is due
     TimePoint kill_at{};     // SIGKILL is due; unset: epoch
     ExitReport report;
@@ -109,6 +112,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void OnFinished(const std::string& dispatch, const Result<std::vector<OpResult>>& result);
   void Drop(const std::string& dispatch);
   void ListControl();
+  void Revoke(const std::string& dispatch);
   void Kill(const std::string& dispatch, Launcher::Signal signal);
 
   const Options options_;
@@ -122,6 +126,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   const std::string guid_;  // of our claims, to know them after a lost reply
 
   bool ready_ = false;
+  bool launcher_ready_ = true;
   bool beginning_ = false;
   TimePoint begin_again_at_{};
   int partitions_ = 0;

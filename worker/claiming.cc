@@ -70,7 +70,7 @@ void Agent::Refuse(const Backlog::Item& item, const std::string& reason, const s
 }
 
 void Agent::Claim() {
-  if (!ready_ || claiming_ || draining_ || backlog_.empty()) return;
+  if (!ready_ || !launcher_ready_ || claiming_ || draining_ || backlog_.empty()) return;
   const int free = options_.slots - slots_used();
   if (free < 1) return;
   Fetch(backlog_.Best(std::min(kClaimBatch, static_cast<std::size_t>(free))));
@@ -255,6 +255,13 @@ void Agent::ClaimAgain(const std::string& dispatch) {
       found->second.kill_asked = true;
       launcher_.Kill(dispatch, Launcher::Signal::kKill);
       return;
+    }
+    const auto own = std::find_if(names->begin(), names->end(), [this](const std::string& name) {
+      return name.starts_with("claim-" + guid_);
+    });
+    if (own != names->end()) {
+      found->second.claim = path + "/" + *own;
+      return StartDue();
     }
     found->second.busy = true;
     proto::Claim claim;

@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/http_server.h"
 
-#include <arpa/inet.h>
 #include <cpprest/http_listener.h>
-#include <cpprest/interopstream.h>
-#include <netdb.h>
 #include <pplx/threadpool.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <exception>
-#include <istream>
+#include <ios>
 #include <mutex>
-#include <streambuf>
 #include <string_view>
 #include <utility>
 
+#include "worker/listen_address.h"
 #include "worker/log_file.h"
 
 namespace zkexec {
@@ -30,21 +23,55 @@ using http::experimental::listener::http_listener;
 using http::experimental::listener::http_listener_config;
 
 constexpr std::size_t kThreads = 4;
-constexpr int kOpenAttempts = 5;  // a free port may be taken between Probe() and cpprest
+constexpr int kOpenAttempts = 5;  // a free port may be taken between our look and cpprest's bind
 constexpr std::string_view kLogPrefix = "/log/";
 constexpr char kPlainText[] = "text/plain; charset=utf-8";
 
-// LogFile as cpprest wants to read it: a stream of bytes. Only bulk reads occur.
-class LogFileBuffer : public std::streambuf {
+// LogFile as cpprest wants to read it. A response body is read by getn() alone;
+// the rest of the interface says "nothing here". The bridge that cpprest has for
+// standard streams casts between unrelated types, so it is not used.
+class LogFileBuffer : public concurrency::streams::details::streambuf_state_manager<std::uint8_t> {
  public:
-  explicit LogFileBuffer(LogFile file) : file_(std::move(file)) {}
+  explicit LogFileBuffer(LogFile file)
+      : streambuf_state_manager(std::ios_base::in), file_(std::move(file)) {}
 
  protected:
-  std::streamsize xsgetn(char* to, std::streamsize bytes) override {
-    return static_cast<std::streamsize>(file_.Read(to, static_cast<std::size_t>(bytes)));
+  pplx::task<std::size_t> _getn(std::uint8_t* to, std::size_t bytes) override {
+    return pplx::task_from_result(file_.Read(to, bytes));
   }
 
  private:
+  using Mode = std::ios_base::openmode;
+
+  static pplx::task<int_type> NoByte() { return pplx::task_from_result<int_type>(traits::eof()); }
+  static pos_type NoPosition() { return static_cast<pos_type>(traits::eof()); }
+
+  bool can_seek() const override { return false; }
+  bool has_size() const override { return false; }
+  std::size_t buffer_size(Mode) const override { return 0; }
+  void set_buffer_size(std::size_t, Mode) override {}
+  std::size_t in_avail() const override { return 0; }
+  pos_type getpos(Mode) const override { return NoPosition(); }
+  pos_type seekpos(pos_type, Mode) override { return NoPosition(); }
+  pos_type seekoff(off_type, std::ios_base::seekdir, Mode) override { return NoPosition(); }
+  bool acquire(std::uint8_t*&, std::size_t&) override { return false; }
+  void release(std::uint8_t*, std::size_t) override {}
+  pplx::task<int_type> _putc(std::uint8_t) override { return NoByte(); }
+  pplx::task<std::size_t> _putn(const std::uint8_t*, std::size_t) override {
+    return pplx::task_from_result<std::size_t>(0);
+  }
+  pplx::task<int_type> _bumpc() override { return NoByte(); }
+  int_type _sbumpc() override { return traits::eof(); }
+  pplx::task<int_type> _getc() override { return NoByte(); }
+  int_type _sgetc() override { return traits::eof(); }
+  pplx::task<int_type> _nextc() override { return NoByte(); }
+  pplx::task<int_type> _ungetc() override { return NoByte(); }
+  std::size_t _scopy(std::uint8_t*, std::size_t) override { return 0; }
+  pplx::task<bool> _sync() override { return pplx::task_from_result(true); }
+  std::uint8_t* _alloc(std::size_t) override { return nullptr; }
+  void _commit(std::size_t) override {}
+
+  // One read at a time, as cpprest does.
   LogFile file_;
 };
 
@@ -66,58 +93,8 @@ void StartThreadsOnce() {
   });
 }
 
-struct Fd {
-  int fd;
-  ~Fd() {
-    if (fd >= 0) close(fd);
-  }
-};
-
-Error Invalid(std::string message) { return {ErrorCode::kInvalid, std::move(message)}; }
-
-// cpprest cannot choose a port or parse IPv6, and a failed bind of its own
-// leaves a listener behind. So resolve and try the address first.
-Result<sockaddr_in> Probe(const std::string& host, int port) {
-  if (port < 0 || port > 65535) return Invalid("port " + std::to_string(port) + " does not exist");
-  addrinfo hints{};
-  hints.ai_family = AF_INET;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int failed = getaddrinfo(host.c_str(), nullptr, &hints, &found); failed != 0) {
-    return Invalid("host " + host + " has no IPv4 address: " + gai_strerror(failed));
-  }
-  sockaddr_in address{};
-  std::memcpy(&address, found->ai_addr, sizeof(address));
-  freeaddrinfo(found);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-
-  const Fd probe{socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-  const int on = 1;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  socklen_t size = sizeof(address);
-  if (probe.fd < 0 || setsockopt(probe.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      bind(probe.fd, generic, size) != 0 || listen(probe.fd, 1) != 0 ||
-      getsockname(probe.fd, generic, &size) != 0) {
-    const int error = errno;
-    if (error == EADDRINUSE) {
-      return Invalid("port " + std::to_string(port) + " is taken on " + host);
-    }
-    return Invalid("cannot listen on " + host + " port " + std::to_string(port) + ": " +
-                   std::strerror(error));
-  }
-  return address;
-}
-
-std::string ListenUri(const sockaddr_in& address) {
-  char text[INET_ADDRSTRLEN] = "";
-  inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
-  return std::string("http://") + text + ":" + std::to_string(ntohs(address.sin_port));
-}
-
-// Sends it; `body` lives until cpprest has read the last of it.
-void Send(const http::http_request& request, const http::http_response& response,
-          std::shared_ptr<LogFileBuffer> body = nullptr) {
-  request.reply(response).then([body = std::move(body)](const pplx::task<void>& sent) {
+void Send(const http::http_request& request, const http::http_response& response) {
+  request.reply(response).then([](const pplx::task<void>& sent) {
     try {
       sent.get();
     } catch (const std::exception&) {
@@ -225,11 +202,11 @@ void HttpServer::Impl::HandleLog(const http::http_request& request, std::string_
     SendHead(request, http::http_response(http::status_codes::OK), bytes, kPlainText);
     return;
   }
-  auto buffer = std::make_shared<LogFileBuffer>(std::move(*file));
-  std::istream stream(buffer.get());  // used only to hand over the buffer
+  const concurrency::streams::streambuf<std::uint8_t> buffer(
+      std::make_shared<LogFileBuffer>(std::move(*file)));
   http::http_response response(http::status_codes::OK);
-  response.set_body(concurrency::streams::stdio_istream<std::uint8_t>(stream), bytes, kPlainText);
-  Send(request, response, std::move(buffer));
+  response.set_body(concurrency::streams::istream(buffer), bytes, kPlainText);
+  Send(request, response);
 }
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -243,21 +220,26 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, con
   StartThreadsOnce();
   auto impl = std::make_unique<Impl>(logs, std::move(handlers));
   for (int attempt = 1;; ++attempt) {
-    const auto address = Probe(options.host, options.port);
+    // A failed bind of cpprest's own leaves a listener behind: try first.
+    const auto address = ListenAddress::Find(options.host, options.port);
     if (!address) return address.error().Within("http server");
     try {
-      auto listener = std::make_unique<http_listener>(ListenUri(*address), http_listener_config());
-      listener->support([raw = impl.get()](const http::http_request& request) {
+      auto listener = std::make_unique<http_listener>("http://" + address->ip + ":" + std::to_string(address->port), http_listener_config());
+      const auto handle = [raw = impl.get()](const http::http_request& request) {
         raw->Handle(request);
-      });
+      };
+      listener->support(handle);
+      // cpprest answers these two itself unless told otherwise.
+      listener->support(http::methods::OPTIONS, handle);
+      listener->support(http::methods::TRCE, handle);
       listener->open().get();
-      impl->port = ntohs(address->sin_port);
+      impl->port = address->port;
       impl->listener = std::move(listener);
       return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
     } catch (const std::exception& error) {
       if (options.port == 0 && attempt < kOpenAttempts) continue;
-      return Invalid("http server: port " + std::to_string(ntohs(address->sin_port)) +
-                     " is taken on " + options.host + ": " + error.what());
+      return Error{ErrorCode::kInvalid, "http server: port " + std::to_string(address->port) +
+                                            " is taken on " + options.host + ": " + error.what()};
     }
   }
 }

@@ -174,10 +174,14 @@ TEST_F(LogAccessTest, FindsNothingButRegularFiles) {
   EXPECT_EQ(no_folder.Check(kLog, LogToken{.filename = kLog}.Encode(), kTestNow).status, 404);
 }
 
-// A token made by PyJWT 2 with Airflow's claims, so that both libraries agree.
+// A token made by JWTGenerator of Airflow 3.3.2: both sides must agree.
 TEST_F(LogAccessTest, AcceptsTokenMadeByAirflow) {
   constexpr char kToken[] =
-      "@TOKEN@";
+      "eyJhbGciOiJIUzUxMiIsImtpZCI6Im5vdC11c2VkIiwidHlwIjoiSldUIn0.eyJmaWxlbmFtZSI6ImRhZ19pZD1k"
+      "L3J1bl9pZD1tYW51YWxfXzIwMjYtMDEtMDJUMDM6MDQ6MDUrMDA6MDAvdGFza19pZD10L2F0dGVtcHQ9MS5sb2ci"
+      "LCJqdGkiOiJlNzg5N2VkYjNmZTA0MGU4YTViODU3NzA0NjZkM2ZlOCIsImF1ZCI6InRhc2staW5zdGFuY2UtbG9n"
+      "cyIsIm5iZiI6MTgwMDAwMDAwMCwiZXhwIjoxODAwMDAwMDMwLCJpYXQiOjE4MDAwMDAwMDB9.FvrzV7jpIGz53f0"
+      "6ht0im_Re3T4sUpwiryeuG3hcYA3xbPnUK5gHWqF70hYaAj-fWzylv2n0xKKHyj0u4_pd2Q";
   EXPECT_EQ(access_.Check(kLog, kToken, kTestNow).status, 200);
 }
 

@@ -1,0 +1,60 @@
+# `make` or `make help` says what there is.
+PY := .build/venv/bin/python
+SUITES := $(PY) tools/run_suites.py
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test unit dev asan tsan python integration e2e lint format clean
+
+help: ## this text
+	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
+	@echo 'On Debian 12 every target installs what it lacks (as root) and builds what has changed.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Examples:'
+	@echo '  make demo                            Airflow, ZooKeeper and a worker; stays up, Ctrl-C ends it'
+	@echo '  make demo DEMO_ARGS=--once           the same, ends by itself; exit code 0 if all succeeded'
+	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
+	@echo
+	@echo 'Everything that is made is in .build/; logs and JUnit files of tests in .build/results/.'
+
+bootstrap: ## install and build what the tests need
+	@tools/bootstrap.sh --test
+
+demo: ## see it work: example DAGs on an embedded ZooKeeper
+	@tools/bootstrap.sh --demo
+	@exec $(PY) tools/demo.py $(DEMO_ARGS)
+
+test: bootstrap ## all suites; a table and the totals at the end
+	@$(SUITES)
+
+unit: bootstrap ## the quick ones: C++ (plain build) and Python unit tests
+	@$(SUITES) dev python
+
+dev: bootstrap ## C++ tests, plain debug build
+	@$(SUITES) dev
+
+asan: bootstrap ## C++ tests with address and undefined-behaviour sanitizers
+	@$(SUITES) asan
+
+tsan: bootstrap ## C++ tests with the thread sanitizer
+	@$(SUITES) tsan
+
+python: bootstrap ## Python unit tests
+	@$(SUITES) python
+
+integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
+	@$(SUITES) integration
+
+e2e: bootstrap ## with everything, slow
+	@$(SUITES) e2e
+
+lint: bootstrap ## style of C++, Python, shell and Helm
+	@$(SUITES) lint
+
+format: bootstrap ## reformat C++ and Python
+	@$(PY) tools/lint.py --fix
+
+clean: ## remove .build/
+	rm -rf .build

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C++ half of the executor. Calls release the GIL; C++ never calls Python."""
+
+from typing import Literal, TypedDict
+
+class ZkError(Exception):
+    """ZooKeeper could not answer; the message says what was asked of whom."""
+
+class Placement:
+    """One hand-over of one workload."""
+
+    def __init__(
+        self,
+        *,
+        dispatch_id: str,
+        queue: str,
+        kind: Literal["task", "callback", "connection_test"],
+        route_key: str,
+        slots: int,
+        priority: int,
+        workload: bytes,
+        label: str,
+    ) -> None: ...
+
+class Event:
+    """What became of a dispatch. Read only."""
+
+    @property
+    def dispatch_id(self) -> str: ...
+    @property
+    def outcome(self) -> str:
+        """success, failed, already_running, stale, token, killed, lost, gone or rejected."""
+    @property
+    def info(self) -> str:
+        """The reason, for a human; "" on success."""
+    @property
+    def worker(self) -> str:
+        """The worker's name, or ""."""
+
+class Status(TypedDict):
+    connected: bool
+    session_state: str
+    live_workers: int
+    live_slots: int
+    outstanding: int
+    last_error: str
+
+class Session:
+    """The executor's ZooKeeper side. Has its own I/O thread from ``start`` to ``stop``.
+
+    Every method but ``stop`` returns at once and none raises for ZooKeeper trouble.
+    Errors: ValueError from the constructor, naming the option.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: str,
+        root: str,
+        team: str,
+        scheduler_id: str,
+        session_timeout_ms: int,
+        partitions: int,
+        encryption_secret: bytes,
+        digest_auth: str,
+        max_workload_bytes: int,
+    ) -> None: ...
+    def start(self) -> None: ...
+    def place(self, items: list[Placement]) -> None: ...
+    def adopt(self, dispatches: list[tuple[str, str]]) -> None:
+        """Takes over (dispatch id, queue); verified later, event "gone" if nowhere."""
+    def revoke(self, dispatch_id: str) -> None:
+        """Deletes it if queued, else has its holder kill it. No event follows."""
+    def drain_events(self) -> list[Event]: ...
+    def status(self) -> Status: ...
+    def stop(self, timeout_ms: int) -> None:
+        """Flushes, closes the ZooKeeper session, joins the thread. Idempotent."""
+
+class WorkerInfo(TypedDict):
+    worker: str
+    host: str
+    pid: int
+    state: str
+    queues: list[str]
+    slots: int
+    running: int
+    version: str
+    log_port: int
+    started_at: str
+
+class QueueInfo(TypedDict):
+    queue: str
+    depth: int
+    running: int
+    oldest_age_seconds: float | None
+    workers: int
+
+def inspect_workers(
+    *, hosts: str, root: str, team: str, digest_auth: str, timeout_ms: int
+) -> list[WorkerInfo]:
+    """Blocks up to ``timeout_ms``. Errors: ZkError, ValueError."""
+
+def inspect_queues(
+    *, hosts: str, root: str, team: str, digest_auth: str, timeout_ms: int
+) -> list[QueueInfo]:
+    """Blocks up to ``timeout_ms``. Errors: ZkError, ValueError."""

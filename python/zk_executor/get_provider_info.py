@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Airflow learns of this provider: the executor, its commands, its configuration.
+
+``OPTIONS`` is the one list of our options and their defaults. Imports nothing: it is read by every
+``airflow`` command.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SECTION = "zk_executor"
+
+
+def _option(
+    kind: str,
+    default: str,
+    example: str | None,
+    description: str,
+    *,
+    sensitive: bool = False,
+) -> dict[str, Any]:
+    option: dict[str, Any] = {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": kind,
+        "example": example,
+        "default": default,
+    }
+    if sensitive:
+        option["sensitive"] = True
+    return option
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "hosts": _option(
+        "string",
+        "localhost:2181",
+        "zk1:2181,zk2:2181,zk3:2181",
+        "The servers of the ZooKeeper ensemble, host:port, separated by commas. The same for "
+        "schedulers and workers.",
+    ),
+    "root": _option(
+        "string",
+        "/zk-executor",
+        "/production/zk-executor",
+        "The znode under which everything is kept. Deployments that share an ensemble need "
+        "different ones.",
+    ),
+    "digest_auth": _option(
+        "string",
+        "",
+        "airflow:a-password",
+        "user:password with which schedulers and workers sign in to ZooKeeper. Everything is then "
+        "readable for that user only. Empty: no signing in, and whoever reaches ZooKeeper can read "
+        "names and states (workloads stay encrypted).",
+        sensitive=True,
+    ),
+    "session_timeout": _option(
+        "float",
+        "15",
+        "30",
+        "Seconds without a word from a scheduler's or worker's host until ZooKeeper calls it gone. "
+        "A process that dies is noticed sooner. ZooKeeper keeps it within 2 and 20 of its ticks.",
+    ),
+    "partitions": _option(
+        "integer",
+        "64",
+        "128",
+        "Into how many parts each queue is split, so that workers share the watching. Fixed when "
+        "the root is first used; every process must name the same number. At least twice the "
+        "number of workers is good.",
+    ),
+    "encryption_key": _option(
+        "string",
+        "",
+        "a-long-random-text",
+        "Secret that encrypts workloads, tokens included, in ZooKeeper; at least 8 characters, the "
+        "same for schedulers and workers. Empty: derived from [api] secret_key, which must then "
+        "be set, and be the same, on all of them.",
+        sensitive=True,
+    ),
+    "max_workload_bytes": _option(
+        "integer",
+        "524288",
+        "262144",
+        "A workload larger than this fails at once, with its size in the message, instead of "
+        "straining ZooKeeper. Stay well below the jute.maxbuffer of the ensemble.",
+    ),
+    "worker_slots": _option(
+        "integer", "16", "32", "How many tasks a worker runs at the same time."
+    ),
+    "worker_queues": _option(
+        "string",
+        "",
+        "default,heavy",
+        "The queues a worker serves, separated by commas. Empty: [operators] default_queue.",
+    ),
+    "worker_host": _option(
+        "string",
+        "",
+        "worker-1.example.org",
+        "The name under which the API server reaches this worker's logs. Empty: what [core] "
+        "hostname_callable says.",
+    ),
+    "worker_http_port": _option(
+        "integer",
+        "0",
+        "8793",
+        "Port of a worker's logs, metrics and health. 0: [logging] worker_log_server_port, which "
+        "is where the API server looks for logs.",
+    ),
+    "worker_http_host": _option(
+        "string", "0.0.0.0", "127.0.0.1", "Address on which a worker serves HTTP."
+    ),
+    "drain_timeout": _option(
+        "float",
+        "600",
+        "3600",
+        "Seconds after SIGTERM during which a worker takes nothing new and lets its tasks finish. "
+        "What still runs then is ended. 0: end them at once.",
+    ),
+    "kill_grace": _option(
+        "float",
+        "10",
+        "30",
+        "Seconds between SIGTERM and SIGKILL for tasks that are ended.",
+    ),
+    "relist_interval": _option(
+        "float",
+        "5",
+        "2",
+        "Seconds after which a worker lists its queues again even if no watch fired.",
+    ),
+    "worker_log_level": _option(
+        "string", "info", "debug", "One of trace, debug, info, warning, error."
+    ),
+    "preload": _option(
+        "string",
+        "",
+        "pandas,numpy",
+        "Python modules, separated by commas, that a worker imports once for all its tasks, on top "
+        "of Airflow's own. They must not start threads or open connections when imported.",
+    ),
+}
+
+DEFAULTS: dict[str, str] = {name: option["default"] for name, option in OPTIONS.items()}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Called by Airflow through the ``apache_airflow_provider`` entry point."""
+    return {
+        "package-name": "zk-executor",
+        "name": "ZkExecutor",
+        "description": "Executor that hands tasks to workers through Apache ZooKeeper.",
+        "executors": ["zk_executor.ZkExecutor"],
+        "cli": ["zk_executor.cli.definition.get_zk_cli_commands"],
+        "config": {
+            SECTION: {
+                "description": "ZkExecutor and its workers. For a team, set an option as "
+                "AIRFLOW__TEAM___ZK_EXECUTOR__OPTION or in section [team=zk_executor]; as "
+                "everywhere in Airflow, what a team leaves out has the default, not the global "
+                "value.",
+                "options": OPTIONS,
+            }
+        },
+    }

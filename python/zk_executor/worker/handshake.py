@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What ``zk-worker`` needs of Airflow's configuration, read once, before anything is forked.
+
+The C++ side never parses airflow.cfg: whatever Airflow would answer in this environment
+(files, ``AIRFLOW__…`` variables, ``_CMD``, ``_SECRET``, provider defaults) is the answer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+# Tasks inherit our environment; none of these is theirs to see. The zygote is
+# started anew without them once the handshake has read what it needs.
+SECRET_VARIABLES = (
+    "AIRFLOW__API__SECRET_KEY",
+    "AIRFLOW__API_AUTH__JWT_SECRET",
+    "AIRFLOW__ZK_EXECUTOR__ENCRYPTION_KEY",
+    "AIRFLOW__ZK_EXECUTOR__DIGEST_AUTH",
+)
+SECRET_SUFFIXES = ("", "_CMD", "_SECRET")
+
+
+def read() -> dict[str, Any]:
+    """
+    Return the handshake's values, all plain JSON.
+
+    Raises zk_executor.settings.InvalidSetting or Airflow's configuration errors, both with
+    messages that name the option.
+    """
+    from airflow import __version__ as airflow_version
+    from airflow.configuration import conf
+    from airflow.executors.base_executor import get_execution_api_server_url
+    from airflow.providers_manager import ProvidersManager
+    from airflow.sdk import __version__ as sdk_version
+    from airflow.utils.net import get_hostname
+
+    ProvidersManager().initialize_providers_configuration()
+
+    from zk_executor import __version__
+    from zk_executor.settings import read_executor_settings, read_worker_settings
+
+    shared = read_executor_settings(conf)
+    settings = read_worker_settings(conf)
+    return {
+        "airflow_version": airflow_version,
+        "sdk_version": sdk_version,
+        "zk_executor_version": __version__,
+        "hosts": shared.hosts,
+        "root": shared.root,
+        "digest_auth": shared.digest_auth,
+        "session_timeout_ms": shared.session_timeout_ms,
+        "partitions": shared.partitions,
+        "secret": shared.encryption_secret.decode(),
+        "slots": settings.slots,
+        "queues": list(settings.queues),
+        "hostname": settings.host or get_hostname(),
+        "http_host": settings.http_host,
+        "http_port": settings.http_port,
+        "drain_timeout_ms": int(settings.drain_timeout * 1000),
+        "kill_grace_ms": int(settings.kill_grace * 1000),
+        "relist_interval_ms": int(settings.relist_interval * 1000),
+        "log_level": settings.log_level,
+        "preload": list(settings.preload),
+        "api_secret_key": conf.get("api", "secret_key", fallback=""),
+        "base_log_folder": os.path.expanduser(conf.get_mandatory_value("logging", "base_log_folder")),
+        "log_clock_grace_s": conf.getint("webserver", "log_request_clock_grace", fallback=30),
+        "execution_api_server_url": get_execution_api_server_url(),
+        "bundle_cleanup_interval_s": conf.getint(
+            "dag_processor", "stale_bundle_cleanup_interval", fallback=1800
+        ),
+    }
+
+
+def clean_environment(environ: dict[str, str]) -> dict[str, str]:
+    """The same environment without the secrets that only the worker may hold."""
+    hidden = {name + suffix for name in SECRET_VARIABLES for suffix in SECRET_SUFFIXES}
+    return {name: value for name, value in environ.items() if name not in hidden}

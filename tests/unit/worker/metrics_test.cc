@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace zkexec {
+namespace {
+
+class WorkerMetricsTest : public ::testing::Test {
+ protected:
+  // Whether the text has exactly this line.
+  ::testing::AssertionResult Has(const std::string& line) const {
+    const std::string text = "\n" + metrics_.Text();
+    if (text.find("\n" + line + "\n") != std::string::npos) return ::testing::AssertionSuccess();
+    return ::testing::AssertionFailure() << "no line " << line << " in" << text;
+  }
+
+  WorkerMetrics metrics_;
+};
+
+TEST_F(WorkerMetricsTest, ShowsZeroesBeforeAnythingHappened) {
+  EXPECT_TRUE(Has("zkexec_worker_claims_total{result=\"won\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_claims_total{result=\"lost\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_running_workloads 0"));
+  EXPECT_TRUE(Has("zkexec_worker_slots 0"));
+}
+
+TEST_F(WorkerMetricsTest, CountsClaims) {
+  metrics_.ClaimSucceeded(3);
+  metrics_.ClaimSucceeded(1);
+  metrics_.ClaimLost(2);
+  EXPECT_TRUE(Has("# TYPE zkexec_worker_claims_total counter"));
+  EXPECT_TRUE(Has("zkexec_worker_claims_total{result=\"won\"} 4"));
+  EXPECT_TRUE(Has("zkexec_worker_claims_total{result=\"lost\"} 2"));
+}
+
+TEST_F(WorkerMetricsTest, CountsWorkloadsByKindAndOutcome) {
+  metrics_.WorkloadStarted("task");
+  metrics_.WorkloadStarted("task");
+  metrics_.WorkloadFinished("task", "success", 2.0);
+  metrics_.WorkloadFinished("task", "failed", 20.0);
+  EXPECT_TRUE(Has("zkexec_worker_workloads_started_total{kind=\"task\"} 2"));
+  EXPECT_TRUE(Has("zkexec_worker_workloads_finished_total{kind=\"task\",outcome=\"success\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_workloads_finished_total{kind=\"task\",outcome=\"failed\"} 1"));
+  EXPECT_TRUE(Has("# TYPE zkexec_worker_workload_duration_seconds histogram"));
+  EXPECT_TRUE(Has("zkexec_worker_workload_duration_seconds_sum{kind=\"task\"} 22"));
+  EXPECT_TRUE(Has("zkexec_worker_workload_duration_seconds_bucket{kind=\"task\",le=\"5\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_workload_duration_seconds_bucket{kind=\"task\",le=\"+Inf\"} 2"));
+}
+
+TEST_F(WorkerMetricsTest, ShowsLatestGauges) {
+  metrics_.SetRunning(5);
+  metrics_.SetRunning(4);
+  metrics_.SetSlots(16);
+  EXPECT_TRUE(Has("zkexec_worker_running_workloads 4"));
+  EXPECT_TRUE(Has("zkexec_worker_slots 16"));
+}
+
+TEST_F(WorkerMetricsTest, ShowsOneSessionStateAtATime) {
+  metrics_.SetSessionState("connecting");
+  metrics_.SetSessionState("connected");
+  metrics_.SetSessionState("connected");
+  EXPECT_TRUE(Has("zkexec_worker_zookeeper_session_state{state=\"connecting\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_zookeeper_session_state{state=\"connected\"} 1"));
+}
+
+TEST_F(WorkerMetricsTest, MeasuresZooKeeperAndRefusals) {
+  metrics_.ZkLatency("multi", 0.25);
+  metrics_.EntryRefused("malformed");
+  EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_count{op=\"multi\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_sum{op=\"multi\"} 0.25"));
+  EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"malformed\"} 1"));
+}
+
+TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
+  metrics_.WorkloadStarted("task");
+  metrics_.WorkloadFinished("task", "success", 1.0);
+  metrics_.SetSessionState("connected");
+  metrics_.ZkLatency("multi", 0.25);
+  metrics_.EntryRefused("malformed");
+  const auto text = metrics_.Text();
+  int families = 0;
+  for (auto at = text.find("# TYPE "); at != std::string::npos; at = text.find("# TYPE ", at)) {
+    at += 7;
+    const auto name = text.substr(at, text.find(' ', at) - at);
+    EXPECT_TRUE(name.starts_with("zkexec_worker_")) << name;
+    EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
+    ++families;
+  }
+  EXPECT_EQ(families, 9);
+}
+
+// The loop thread counts while an HTTP thread reads. For the thread sanitizer.
+TEST_F(WorkerMetricsTest, LosesNothingWhenUsedFromManyThreads) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([this, i] {
+      for (int n = 0; n < 200; ++n) {
+        metrics_.ClaimSucceeded(1);
+        metrics_.WorkloadFinished("task", "success", 1.0);
+        metrics_.SetSessionState(i % 2 == 0 ? "connected" : "connecting");
+        if (n % 20 == 0) {
+          EXPECT_NE(metrics_.Text(), "");
+        }
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_TRUE(Has("zkexec_worker_claims_total{result=\"won\"} 800"));
+  EXPECT_TRUE(Has("zkexec_worker_workloads_finished_total{kind=\"task\",outcome=\"success\"} 800"));
+}
+
+}  // namespace
+}  // namespace zkexec

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few calls of Airflow's REST API that the demo and the tests need, on the standard library.
+
+Threads: any; it keeps only a token. Errors: ApiError for an answer other than 2xx; OSError when
+nobody answers; DevStackError when a wait passes its deadline.
+"""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from devstack.processes import Child, DevStackError, wait_until
+
+PAGE = 100
+FINISHED_RUN = frozenset({"success", "failed"})
+
+
+class ApiError(RuntimeError):
+    """The API server answered with an error."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"HTTP {status}: {text}")
+        self.status = status
+
+
+@dataclass(frozen=True, order=True)
+class TaskState:
+    """What the API says of one task instance."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int
+    hostname: str
+    queued_at: datetime.datetime | None
+    started_at: datetime.datetime | None
+    ended_at: datetime.datetime | None
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """Seconds from queued to running.
+
+        None for tasks that no executor ran, and for those that were queued once more after they
+        had started (a deferral), of which Airflow keeps the first start.
+        """
+        if self.queued_at is None or self.started_at is None or not self.hostname:
+            return None
+        seconds = (self.started_at - self.queued_at).total_seconds()
+        return seconds if seconds >= 0 else None
+
+
+class AirflowClient:
+    """Talks to one API server whose simple auth manager makes everyone an admin."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._token = ""
+        # The server is on this machine; a proxy of the environment is not for it.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """One call below /api/v2; returns the decoded JSON, None if there is none."""
+        if not self._token:
+            self._token = self._send("GET", "/auth/token", None)["access_token"]
+        address = f"/api/v2{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
+        return self._send(method, address, body)
+
+    def health(self) -> dict[str, str]:
+        """Status by component, empty while nobody answers."""
+        try:
+            answer = self._send("GET", "/api/v2/monitor/health", None)
+        except (OSError, http.client.HTTPException, ApiError):
+            return {}
+        return {name: (part or {}).get("status") or "" for name, part in answer.items()}
+
+    def dag_ids(self) -> set[str]:
+        """DAGs that are there and not stale."""
+        return {dag["dag_id"] for dag in self._pages("/dags", "dags")}
+
+    def import_errors(self) -> dict[str, str]:
+        """Stack trace by file."""
+        errors = self._pages("/importErrors", "import_errors")
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
+    def unpause(self, dag_id: str) -> None:
+        self.request("PATCH", f"/dags/{quote(dag_id)}", {"is_paused": False})
+
+    def trigger(
+        self, dag_id: str, *, run_id: str | None = None, conf: Mapping[str, Any] | None = None
+    ) -> str:
+        """Start a DAG run for now; returns its run id."""
+        body: dict[str, Any] = {
+            "logical_date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            "conf": dict(conf or {}),
+        }
+        if run_id:
+            body["dag_run_id"] = run_id
+        return self.request("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"]
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return self.request("GET", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")["state"]
+
+    def run_states(self) -> dict[tuple[str, str], str]:
+        """State by (dag id, run id) of every run of every DAG."""
+        runs = self._pages("/dags/~/dagRuns", "dag_runs")
+        return {(run["dag_id"], run["dag_run_id"]): run["state"] for run in runs}
+
+    def wait_runs(
+        self,
+        runs: Iterable[tuple[str, str]],
+        *,
+        timeout: float,
+        needs: Iterable[Child] = (),
+        on_poll: Callable[[dict[tuple[str, str], str]], None] | None = None,
+    ) -> dict[tuple[str, str], str]:
+        """Wait until the given (dag id, run id) have ended; returns the state of each."""
+        wanted = set(runs)
+        states: dict[tuple[str, str], str] = {}
+
+        def ended() -> bool:
+            states.update((run, state) for run, state in self.run_states().items() if run in wanted)
+            if on_poll:
+                on_poll(states)
+            return all(states.get(run) in FINISHED_RUN for run in wanted)
+
+        def open_runs() -> str:
+            names = sorted(run for run in wanted if states.get(run) not in FINISHED_RUN)
+            lines = [f"still open: {dag_id} {run_id}" for dag_id, run_id in names]
+            for dag_id, run_id in names:
+                lines += [
+                    f"  {task.task_id}[{task.map_index}]: {task.state} on {task.hostname or '-'}"
+                    for task in self.tasks(dag_id, run_id)
+                    if task.state not in ("success", "skipped")
+                ]
+            return "\n".join(lines)
+
+        wait_until(
+            ended,
+            f"{len(wanted)} DAG runs to end",
+            timeout=timeout,
+            needs=needs,
+            interval=0.5,
+            describe=open_runs,
+        )
+        return states
+
+    def tasks(self, dag_id: str = "~", run_id: str = "~") -> list[TaskState]:
+        """Task instances of a run, or of all runs, sorted."""
+        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances"
+        return sorted(
+            (_task_state(task) for task in self._pages(path, "task_instances")),
+            key=lambda task: (task.dag_id, task.run_id, task.task_id, task.map_index),
+        )
+
+    def wait_task(
+        self,
+        dag_id: str,
+        run_id: str,
+        task_id: str,
+        states: Iterable[str],
+        *,
+        timeout: float,
+        map_index: int = -1,
+        needs: Iterable[Child] = (),
+    ) -> TaskState:
+        """Wait until a task instance is in one of the states; returns it."""
+        wanted = frozenset(states)
+        last: list[TaskState] = []
+
+        def reached() -> TaskState | None:
+            last[:] = [
+                task
+                for task in self.tasks(dag_id, run_id)
+                if (task.task_id, task.map_index) == (task_id, map_index)
+            ]
+            return last[0] if last and last[0].state in wanted else None
+
+        return wait_until(
+            reached,
+            f"{dag_id}.{task_id}[{map_index}] to be {' or '.join(sorted(wanted))}",
+            timeout=timeout,
+            needs=needs,
+            interval=0.2,
+            describe=lambda: f"last seen: {last}",
+        )
+
+    def log(
+        self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
+    ) -> str:
+        """The log of a try as the UI shows it, one event a line."""
+        answer = self.request(
+            "GET",
+            f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}"
+            f"/logs/{try_number}",
+            query={"map_index": map_index, "full_content": "true"},
+        )
+        lines = answer["content"]
+        return "\n".join(line if isinstance(line, str) else line["event"] for line in lines)
+
+    def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        while True:
+            answer = self.request("GET", path, query={"limit": PAGE, "offset": len(items)})
+            items += answer[key]
+            if not answer[key] or len(items) >= answer["total_entries"]:
+                return items
+
+    def _send(self, method: str, address: str, body: Mapping[str, Any] | None) -> Any:
+        request = urllib.request.Request(
+            self.base_url + address,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+        )
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with self._opener.open(request, timeout=30) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            raise ApiError(error.code, error.read().decode(errors="replace")) from None
+        except TimeoutError:
+            raise DevStackError(f"{method} {address}: no answer within 30 s") from None
+        return json.loads(text) if text else None
+
+
+def _task_state(task: Mapping[str, Any]) -> TaskState:
+    return TaskState(
+        dag_id=task["dag_id"],
+        run_id=task["dag_run_id"],
+        task_id=task["task_id"],
+        map_index=task["map_index"],
+        state=task["state"] or "none",
+        try_number=task["try_number"],
+        hostname=task["hostname"] or "",
+        queued_at=_time(task["queued_when"]),
+        started_at=_time(task["start_date"]),
+        ended_at=_time(task["end_date"]),
+    )
+
+
+def _time(text: str | None) -> datetime.datetime | None:
+    # Python 3.10 reads no "Z".
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A zk-worker process.
+
+Threads: main thread only. Errors: DevStackError.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from devstack.processes import Child, wait_until
+
+# The worker's own line, or its zygote's start, may be preceded by output of an earlier start.
+READY = re.compile(r"worker ready .*?name=(\S+).*? http=(\S+)")
+
+
+class ZkWorker:
+    """One worker, from the virtual environment that runs us unless told otherwise.
+
+    env is the Airflow configuration, AirflowStack.env. The worker's HTTP port is a free one
+    unless given; Airflow's API server shows logs of running tasks only if it is
+    AirflowStack.log_port and the name can be resolved.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        name: str,
+        slots: int = 16,
+        queues: Sequence[str] = (),
+        http_port: int = 0,
+        options: Sequence[str] = (),
+        program: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.http = ""
+        program = program or Path(sys.executable).parent / "zk-worker"
+        argv: list[str | Path] = [program, "--python", sys.executable, "--name", name]
+        argv += ["--slots", str(slots), "--http-port", str(http_port), *options]
+        if queues:
+            argv += ["--queues", ",".join(queues)]
+        self.process = Child(f"worker {name}", argv, log=folder / f"worker-{name}.log", env=env)
+        self._log_offset = 0
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it; with wait until it serves."""
+        if self.process.log.exists():
+            self._log_offset = self.process.log.stat().st_size
+        self.process.start()
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout: float = 60) -> None:
+        """Wait for its ready line; sets http to its host:port."""
+        match = wait_until(
+            lambda: READY.search(self.output()),
+            f"worker {self.name} to be ready",
+            timeout=timeout,
+            needs=[self.process],
+        )
+        self.http = match[2]
+
+    def output(self) -> str:
+        """What it has written since its last start."""
+        with self.process.log.open("rb") as log:
+            log.seek(self._log_offset)
+            return log.read().decode(errors="replace")
+
+    def drain(self) -> None:
+        """Ask it to take nothing new and to end when its tasks have."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, timeout: float = 30) -> int | None:
+        """SIGTERM, wait, then kill whatever is left; returns the exit code."""
+        return self.process.stop(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL to the worker alone: what it started must find out by itself."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def __enter__(self) -> ZkWorker:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/daemon.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <iostream>
+
+#include "common/clock.h"
+#include "common/event_loop.h"
+#include "common/ids.h"
+#include "common/log.h"
+#include "common/zookeeper_coordinator.h"
+#include "worker/agent.h"
+#include "worker/http_server.h"
+#include "worker/metrics.h"
+#include "worker/orphans.h"
+#include "worker/version.h"
+#include "worker/zygote.h"
+
+namespace zkexec {
+namespace {
+
+constexpr Duration kTick{100};
+// The loop turns every 100 ms; a claim loop that stood still for this long is stuck.
+constexpr Duration kStuck{10000};
+
+// SIGTERM and SIGINT, as something to poll.
+class Signals : public PollSource {
+ public:
+  explicit Signals(std::function<void()> stop) : stop_(std::move(stop)) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    // Before any thread starts: they inherit it, and the signals come here only.
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  ~Signals() override { close(fd_); }
+  Request Prepare() override { return {fd_, POLLIN, Duration{60000}}; }
+  void Ready(short revents) override {
+    signalfd_siginfo info{};
+    if (revents != 0 && read(fd_, &info, sizeof info) == sizeof info) stop_();
+  }
+
+ private:
+  const std::function<void()> stop_;
+  int fd_ = -1;
+};
+
+class MetricsObserver : public Observer {
+ public:
+  explicit MetricsObserver(WorkerMetrics& metrics) : metrics_(metrics) {}
+  void OnClaimed(int count) override { metrics_.ClaimSucceeded(count); }
+  void OnClaimLost() override { metrics_.ClaimLost(1); }
+  void OnStarted(const std::string& kind) override { metrics_.WorkloadStarted(kind); }
+  void OnFinished(const std::string& kind, const std::string& outcome, double seconds) override {
+    metrics_.WorkloadFinished(kind, outcome, seconds);
+  }
+  void OnRefused(const std::string& reason) override { metrics_.EntryRefused(reason); }
+
+ private:
+  WorkerMetrics& metrics_;
+};
+
+// What the loop thread knows, for the HTTP threads.
+struct Vitals {
+  std::atomic<std::int64_t> turned_ms{0};
+  std::atomic<SessionState> session{SessionState::kConnecting};
+  std::atomic<bool> registered{false};
+  std::atomic<bool> zygote_ready{false};
+  std::atomic<bool> draining{false};
+
+  bool Turning(const Clock& clock) const {
+    return Milliseconds(clock.Now()) - turned_ms < kStuck.count();
+  }
+  static std::int64_t Milliseconds(TimePoint time) {
+    return std::chrono::duration_cast<Duration>(time.time_since_epoch()).count();
+  }
+};
+
+HttpServer::Health Live(const Vitals& vitals, const Clock& clock) {
+  const bool ok = vitals.Turning(clock);
+  return {ok, nlohmann::json{{"status", ok ? "ok" : "stuck"}, {"loop_turning", ok}}.dump() + "\n"};
+}
+
+HttpServer::Health ReadyToWork(const Vitals& vitals, const Clock& clock) {
+  const bool connected = vitals.session == SessionState::kConnected;
+  const bool turning = vitals.Turning(clock);
+  const bool ok = connected && turning && vitals.registered && vitals.zygote_ready &&
+                  !vitals.draining;
+  return {ok, nlohmann::json{{"status", ok ? "ok" : "not ready"},
+                             {"session", ToString(vitals.session)},
+                             {"registered", vitals.registered.load()},
+                             {"loop_turning", turning},
+                             {"zygote_ready", vitals.zygote_ready.load()},
+                             {"draining", vitals.draining.load()}}
+                      .dump() +
+                  "\n"};
+}
+
+int Fatal(int code, const std::string& message) {
+  std::cerr << "zk-worker: " << message << "\n";
+  return code;
+}
+
+}  // namespace
+
+int RunDaemon(const Flags& flags) {
+  SetUpLogging(flags.log_level.value_or("info"));
+  // Memory and environment of this process hold every token and the keys.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  BecomeSubreaper();
+  SystemClock clock;
+  EventLoop loop;
+  bool stop_asked = false;
+  int stops = 0;
+  Signals signals([&] {
+    stop_asked = true;
+    ++stops;
+  });
+
+  auto opened = Zygote::Open(flags.python, loop, clock);
+  if (!opened) {
+    const bool invalid = opened.error().code == ErrorCode::kInvalid;
+    return Fatal(invalid ? kBadConfiguration : kZygoteFailed, opened.error().message);
+  }
+  auto& zygote = **opened;
+  const auto settings = Settings::Make(zygote.configuration(), flags);
+  if (!settings) return Fatal(kBadConfiguration, settings.error().message);
+  SetUpLogging(settings->log_level);
+  const auto layout = Layout::Make(settings->root, settings->team);
+  if (!layout) return Fatal(kBadConfiguration, layout.error().message);
+  const auto sealer = Sealer::Make(settings->secret);
+  if (!sealer) return Fatal(kBadConfiguration, sealer.error().message);
+  if (flags.check_config) {
+    std::cout << settings->Describe();
+    return kDrained;
+  }
+
+  WorkerMetrics metrics;
+  MetricsObserver observer(metrics);
+  Vitals vitals;
+  vitals.turned_ms = Vitals::Milliseconds(clock.Now());
+  const LogAccess logs(settings->base_log_folder, settings->api_secret_key,
+                       settings->log_clock_grace_s);
+  HttpServer::Handlers handlers;
+  handlers.metrics_text = [&metrics] { return metrics.Text(); };
+  handlers.live = [&] { return Live(vitals, clock); };
+  handlers.ready = [&] { return ReadyToWork(vitals, clock); };
+  handlers.log_refused = [](int status, const std::string& reason) {
+    spdlog::warn("log request refused status={} reason=\"{}\"", status, reason);
+  };
+  const auto http = HttpServer::Open({settings->http_host, settings->http_port}, logs, handlers);
+  if (!http) return Fatal(kPortTaken, http.error().message);
+
+  ZookeeperCoordinator::Options zk_options;
+  zk_options.hosts = settings->hosts;
+  zk_options.session_timeout = settings->session_timeout;
+  zk_options.digest_auth = settings->digest_auth;
+  zk_options.on_latency = [&metrics](const char* op, double seconds) {
+    metrics.ZkLatency(op, seconds);
+  };
+  ZookeeperCoordinator zk(zk_options, clock);
+
+  Agent::Options options;
+  options.worker = EncodeComponent(settings->name) + "-" + RandomHex().substr(0, 8);
+  options.host = settings->hostname;
+  options.pid = getpid();
+  options.version = kVersion;
+  options.http_port = (*http)->port();
+  options.queues = settings->queues;
+  options.slots = settings->slots;
+  options.partitions = settings->partitions;
+  options.relist_interval = settings->relist_interval;
+  options.drain_timeout = settings->drain_timeout;
+  options.kill_grace = settings->kill_grace;
+  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer);
+  zygote.SetListener(&agent);
+  metrics.SetSlots(settings->slots);
+
+  bool told_ready = false;
+  int drains = 0;
+  std::string told_error;
+  loop.Add(&signals);
+  loop.Add(&zk);
+  loop.SetTick(kTick, [&] {
+    if (zk.last_error() != told_error) {
+      told_error = zk.last_error();
+      if (!told_error.empty()) spdlog::warn("ZooKeeper not reachable, trying on error=\"{}\"", told_error);
+    }
+    agent.SetLauncherReady(zygote.ready());
+    while (stop_asked && drains < stops) {
+      agent.Drain();
+      ++drains;
+    }
+    agent.Tick();
+    vitals.turned_ms = Vitals::Milliseconds(clock.Now());
+    vitals.session = zk.state();
+    vitals.registered = agent.ready();
+    vitals.zygote_ready = zygote.ready();
+    vitals.draining = agent.draining();
+    metrics.SetRunning(agent.running());
+    metrics.SetSessionState(ToString(zk.state()));
+    if (!told_ready && agent.ready() && zygote.ready()) {
+      told_ready = true;
+      spdlog::info("worker ready name={} http={}:{}", options.worker, settings->http_host,
+                   (*http)->port());
+    }
+    if (agent.drained() || !zygote.fatal().empty()) loop.Stop();
+  });
+  spdlog::info("worker starting name={} version={} hosts={} root={} http={}:{}", options.worker,
+               kVersion, settings->hosts, settings->root, settings->http_host, (*http)->port());
+  loop.Run();
+  zygote.SetListener(nullptr);
+  loop.Remove(&zk);
+  loop.Remove(&signals);
+  (*http)->Close();
+  if (!zygote.fatal().empty()) return Fatal(kBadConfiguration, zygote.fatal());
+  spdlog::info("drained; bye name={}", options.worker);
+  return kDrained;
+}
+
+}  // namespace zkexec
