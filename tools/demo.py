@@ -38,6 +38,9 @@ FOLDER = ROOT / ".build" / "demo"
 OUR_DAG = "zk_executor_hello"
 GOOD_TASK_STATES = frozenset({"success", "skipped"})
 
+# Whoever ends the demo does not want to wait for its tasks.
+STOP_AT_ONCE = ("--drain-timeout", "0", "--kill-grace", "1")
+
 TRY_NEXT = """\
 Everything is up. Look around, Ctrl-C stops it all.
 
@@ -112,17 +115,18 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     say("creating Airflow's tables in SQLite")
     airflow.migrate()
 
-    # The API server fetches logs of running tasks from the worker's name and this port.
+    # The port from which the API server fetches the logs of running tasks.
     worker = ZkWorker(
         FOLDER,
         airflow.env,
         name="localhost",
         slots=options.slots,
         http_port=airflow.log_port,
+        options=STOP_AT_ONCE,
     )
-    stop_at_end.callback(worker.stop, 10)
-    # Before the worker: tasks can only end well while the API server answers.
-    stop_at_end.callback(airflow.stop)
+    # The worker ends first: its tasks can only end well while the API server answers.
+    stop_at_end.callback(airflow.stop, 8)
+    stop_at_end.callback(worker.stop, 8)
     airflow.launch()
     worker.start()
     say(f"worker {worker.name} is ready with {options.slots} slots, http://{worker.http}")
@@ -185,10 +189,7 @@ def run_dags(airflow: AirflowStack, worker: ZkWorker, dag_ids: list[str], timeou
     )
     for task in bad_tasks:
         say(f"  not as expected: {task.dag_id}.{task.task_id}[{task.map_index}] is {task.state}")
-    elsewhere = {task.hostname for task in tasks} - {"", worker.name}
-    if elsewhere:
-        say(f"  not as expected: tasks ran on {', '.join(sorted(elsewhere))}")
-    return not (bad_tasks or bad_runs or elsewhere) and executed > 0
+    return not (bad_tasks or bad_runs) and executed > 0
 
 
 def results(tasks: list[TaskState]) -> str:

@@ -16,10 +16,10 @@ import os
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 from devstack.tables import table
 
@@ -75,10 +75,15 @@ SUITES = (
     Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
-        python("tests/integration", "-rA", "--show-capture=no"),
+        python("tests/integration", "-rA", "--tb=short", "--show-capture=stdout"),
         needs="tests/integration",
     ),
-    Suite("e2e", "with everything, slow", python("tests/e2e", "-rA"), needs="tests/e2e"),
+    Suite(
+        "e2e",
+        "with everything, slow",
+        python("tests/e2e", "-rA", "--tb=short", "--show-capture=stdout"),
+        needs="tests/e2e",
+    ),
     Suite(
         "lint",
         "style of C++, Python, shell and Helm",

@@ -2,15 +2,21 @@
 #include "worker/http_server.h"
 
 #include <cpprest/http_listener.h>
+#include <openssl/crypto.h>
 #include <pplx/threadpool.h>
 #include <signal.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <ctime>
 #include <exception>
 #include <ios>
 #include <mutex>
+#include <optional>
 #include <string_view>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "worker/listen_address.h"
 #include "worker/log_file.h"
@@ -19,12 +25,16 @@ namespace zkexec {
 namespace {
 
 namespace http = web::http;
+using Bytes = std::vector<unsigned char>;  // cpprest casts its streams of other types unsoundly
 using http::experimental::listener::http_listener;
 using http::experimental::listener::http_listener_config;
 
 constexpr std::size_t kThreads = 4;
 constexpr int kOpenAttempts = 5;  // a free port may be taken between our look and cpprest's bind
 constexpr std::string_view kLogPrefix = "/log/";
+// How long cpprest needs, once it has stopped listening, to close its sockets.
+constexpr std::chrono::milliseconds kSocketsClose{50};
+constexpr std::chrono::milliseconds kPoll{2};
 constexpr char kPlainText[] = "text/plain; charset=utf-8";
 
 // LogFile as cpprest wants to read it. A response body is read by getn() alone;
@@ -75,23 +85,61 @@ class LogFileBuffer : public concurrency::streams::details::streambuf_state_mana
   LogFile file_;
 };
 
-// The pool is one for the process. Its threads inherit a full signal mask, so
-// that signals reach the thread that waits for them.
-void StartThreadsOnce() {
-  static std::once_flag once;
-  std::call_once(once, [] {
+// cpprest's pool is one for the process. Its threads inherit a full signal mask,
+// so that signals reach the thread that waits for them. False if someone used
+// cpprest before us, and made a pool of another size.
+bool StartThreadsOnce() {
+  static const bool ours = [] {
+    // Before the pool, so that OpenSSL outlives its threads when the process exits.
+    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, nullptr);
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = true;
     try {
       crossplat::threadpool::initialize_with_threads(kThreads);
     } catch (const std::exception&) {
-      // Someone used cpprest before us: then its threads are there already.
+      started = false;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  });
+    return started;
+  }();
+  return ours;
 }
+
+// Holds all threads of the pool but one, until destroyed.
+class ParkedThreads {
+ public:
+  ParkedThreads() {
+    for (std::size_t i = 0; i + 1 < kThreads; ++i) {
+      pplx::create_task([state = state_] {
+        std::unique_lock lock(state->mutex);
+        ++state->parked;
+        state->changed.notify_all();
+        state->changed.wait(lock, [&] { return state->released; });
+      });
+    }
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait(lock, [this] { return state_->parked + 1 == kThreads; });
+  }
+  ParkedThreads(const ParkedThreads&) = delete;
+  ParkedThreads& operator=(const ParkedThreads&) = delete;
+  ~ParkedThreads() {
+    const std::lock_guard lock(state_->mutex);
+    state_->released = true;
+    state_->changed.notify_all();
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t parked = 0;  // both guarded by mutex
+    bool released = false;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+};
 
 void Send(const http::http_request& request, const http::http_response& response) {
   request.reply(response).then([](const pplx::task<void>& sent) {
@@ -109,7 +157,8 @@ void SendHead(const http::http_request& request, http::http_response response, s
               const std::string& type) {
   if (bytes > 0) {
     response.headers().add(http::header_names::connection, "close");
-    response.set_body(concurrency::streams::bytestream::open_istream(std::string()), bytes, type);
+    const auto nothing = concurrency::streams::bytestream::open_istream(Bytes());
+    response.set_body(nothing, bytes, type);
   }
   Send(request, response);
 }
@@ -122,7 +171,10 @@ void SendText(const http::http_request& request, http::status_code status, const
     SendHead(request, response, text.size(), type);
     return;
   }
-  if (!text.empty()) response.set_body(text, type);
+  if (!text.empty()) {
+    response.set_body(Bytes(text.begin(), text.end()));
+    response.headers().set_content_type(type);
+  }
   Send(request, response);
 }
 
@@ -145,7 +197,8 @@ struct HttpServer::Impl {
   // Constant after Open().
   const LogAccess& logs;
   const Handlers handlers;
-  int port = 0;
+  bool own_threads = false;
+  ListenAddress address;
 
   // Owner's thread only.
   std::unique_ptr<http_listener> listener;
@@ -213,12 +266,12 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 HttpServer::~HttpServer() { Close(); }
 
-int HttpServer::port() const { return impl_->port; }
+int HttpServer::port() const { return impl_->address.port; }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, const LogAccess& logs,
                                                      Handlers handlers) {
-  StartThreadsOnce();
   auto impl = std::make_unique<Impl>(logs, std::move(handlers));
+  impl->own_threads = StartThreadsOnce();
   for (int attempt = 1;; ++attempt) {
     // A failed bind of cpprest's own leaves a listener behind: try first.
     const auto address = ListenAddress::Find(options.host, options.port);
@@ -233,7 +286,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, con
       listener->support(http::methods::OPTIONS, handle);
       listener->support(http::methods::TRCE, handle);
       listener->open().get();
-      impl->port = address->port;
+      impl->address = *address;
       impl->listener = std::move(listener);
       return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
     } catch (const std::exception& error) {
@@ -244,10 +297,28 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, con
   }
 }
 
+// cpprest closes the sockets of open connections without a lock, and crashes
+// when another thread is using one. So let one thread do it alone, and wake the
+// others when it must be waiting for them to clean up.
 void HttpServer::Close() {
   if (!impl_->listener) return;
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
+  std::optional<ParkedThreads> parked;
+  if (impl_->own_threads) parked.emplace();
+
+  auto closed = impl_->listener->close();
+  const auto listening = [this] {
+    return !ListenAddress::Find(impl_->address.ip, impl_->address.port);
+  };
+  while (!closed.is_done() && listening()) std::this_thread::sleep_for(kPoll);
+  const auto until = std::chrono::steady_clock::now() + kSocketsClose;
+  while (!closed.is_done() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kPoll);
+  }
+  parked.reset();
   try {
-    impl_->listener->close().get();
+    closed.get();
   } catch (const std::exception&) {
     // Not registered any more, which is what we want.
   }

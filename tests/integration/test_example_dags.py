@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from devstack import AirflowStack, Child, TaskState, ZkWorker, ZooKeeperServer, zk_executor_options
 from devstack.airflow import ZK_EXECUTOR
 from devstack.example_dags import COMPARED
@@ -104,9 +105,7 @@ def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome)
 
 
 def test_examples_end_alike_under_zk_executor_and_local_executor(
-    local_outcome: Outcome,
-    airflow_stack: Callable[..., AirflowStack],
-    zookeeper: ZooKeeperServer,
+    local_outcome: Outcome, airflow_stack: Callable[..., AirflowStack], zookeeper: ZooKeeperServer
 ) -> None:
     """Every task instance ends in the same state, whichever executor ran it."""
     options = zk_executor_options(zookeeper, "/test-example-dags")
@@ -127,7 +126,6 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
 
     print("\n" + summary(local_outcome, outcome))
     check_expected(outcome)
-    assert {task.hostname for task in outcome.instances} == {"", worker.name}
     assert outcome.tasks == local_outcome.tasks
     assert outcome.runs == local_outcome.runs
     assert "Total order value is" in log

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -30,10 +31,7 @@ COMPONENTS = {
 
 def zk_executor_options(zookeeper: ZooKeeperServer, root: str = "/zk-executor") -> dict[str, str]:
     """Airflow options, as environment, that bring ZkExecutor to a ZooKeeper."""
-    return {
-        "AIRFLOW__ZK_EXECUTOR__HOSTS": zookeeper.hosts,
-        "AIRFLOW__ZK_EXECUTOR__ROOT": root,
-    }
+    return {"AIRFLOW__ZK_EXECUTOR__HOSTS": zookeeper.hosts, "AIRFLOW__ZK_EXECUTOR__ROOT": root}
 
 
 class AirflowStack:
@@ -98,9 +96,10 @@ class AirflowStack:
             ("scheduler", "scheduler_heartbeat_sec"): 1,
             ("scheduler", "max_tis_per_query"): 64,
             ("triggerer", "job_heartbeat_sec"): 1,
-            # The files do not change while we run.
+            # Look for new files often, into known ones only when they have changed.
             ("dag_processor", "min_file_process_interval"): 3600,
             ("dag_processor", "stale_dag_threshold"): 7200,
+            ("dag_processor", "refresh_interval"): 10,
             ("usage_data_collection", "enabled"): False,
         }
         ours = {f"AIRFLOW__{s.upper()}__{o.upper()}": str(v) for (s, o), v in options.items()}
@@ -203,12 +202,17 @@ class AirflowStack:
         """The processes without which nothing goes on."""
         return list(self.components.values())
 
-    def stop(self) -> None:
-        """SIGTERM to all, then SIGKILL to what is left of them and below them."""
-        for child in self.components.values():
+    def stop(self, timeout: float = 20) -> None:
+        """SIGTERM to all, after timeout seconds SIGKILL to what is left of them and below them."""
+        deadline = time.monotonic() + timeout
+        api_server = self.components["api-server"]
+        others = [child for child in self.components.values() if child is not api_server]
+        for child in others:
             child.ask_to_end()
-        for child in self.components.values():
-            child.stop(20)
+        for child in others:
+            child.stop(max(0.0, deadline - time.monotonic()))
+        # Last, because the others finish their work through it.
+        api_server.stop(max(1.0, deadline - time.monotonic()))
 
     def __enter__(self) -> AirflowStack:
         self.start()

@@ -98,14 +98,10 @@ COMPARED = (
         also_runs=("example_trigger_target_dag",),
     ),
     ExampleFile(
-        f"{CORE}.example_time_delta_sensor_async",
-        ("example_time_delta_sensor_async",),
-        "deferral",
+        f"{CORE}.example_time_delta_sensor_async", ("example_time_delta_sensor_async",), "deferral"
     ),
     ExampleFile(
-        f"{STANDARD}.example_sensor_decorator",
-        ("example_sensor_decorator",),
-        "sensor, reschedule",
+        f"{STANDARD}.example_sensor_decorator", ("example_sensor_decorator",), "sensor, reschedule"
     ),
     ExampleFile(f"{CORE}.example_params_trigger_ui", ("example_params_trigger_ui",), "params"),
     ExampleFile(f"{CORE}.example_skip_dag", ("example_skip_dag",), "skipping"),
@@ -117,9 +113,7 @@ COMPARED = (
         extra=("sql",),
     ),
     ExampleFile(
-        f"{CORE}.example_task_state_store",
-        ("example_task_state_store",),
-        "a retry that succeeds",
+        f"{CORE}.example_task_state_store", ("example_task_state_store",), "a retry that succeeds"
     ),
     ExampleFile(
         f"{CORE}.example_failed_dag", ("example_failed_dag",), "a failure", expected="failed"

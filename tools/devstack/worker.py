@@ -23,7 +23,7 @@ class ZkWorker:
 
     env is the Airflow configuration, AirflowStack.env. The worker's HTTP port is a free one
     unless given; Airflow's API server shows logs of running tasks only if it is
-    AirflowStack.log_port and the name can be resolved.
+    AirflowStack.log_port.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ZkWorker:
         program: Path | None = None,
     ) -> None:
         self.name = name
+        self.full_name = ""
         self.http = ""
         program = program or Path(sys.executable).parent / "zk-worker"
         argv: list[str | Path] = [program, "--python", sys.executable, "--name", name]
@@ -57,14 +58,16 @@ class ZkWorker:
             self.wait_ready()
 
     def wait_ready(self, timeout: float = 60) -> None:
-        """Wait for its ready line; sets http to its host:port."""
+        """Wait for its ready line, which sets http (host:port) and full_name."""
         match = wait_until(
             lambda: READY.search(self.output()),
             f"worker {self.name} to be ready",
             timeout=timeout,
             needs=[self.process],
         )
-        self.http = match[2]
+        self.full_name = match[1]
+        # It may listen on all addresses; one is enough to reach it.
+        self.http = match[2].replace("0.0.0.0", "127.0.0.1")
 
     def output(self) -> str:
         """What it has written since its last start."""
