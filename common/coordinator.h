@@ -31,7 +31,6 @@ enum class SessionState {
   kAuthFailed,  // the credentials are wrong; an operator must act
 };
 
-
 enum class NodeMode { kPersistent, kEphemeral, kPersistentSequential, kEphemeralSequential };
 
 struct NodeStat {

@@ -28,9 +28,9 @@ bool ParseHex(std::string_view text, std::uint64_t* value) {
 Result<Layout> Layout::Make(const std::string& root, const std::string& team) {
   if (root.size() < 2 || root[0] != '/' || root.back() == '/' ||
       root.find("//") != std::string::npos || root.find('\0') != std::string::npos) {
-    return Error{ErrorCode::kInvalid,
-                 "root must be a path like /zk-executor, without a slash at the end; it is '" +
-                     root + "'"};
+    return Error{
+        ErrorCode::kInvalid,
+        "root must be a path like /zk-executor, without a slash at the end; it is '" + root + "'"};
   }
   if (team.empty()) return Error{ErrorCode::kInvalid, "team must not be empty"};
   return Layout(root + "/" + EncodeComponent(team));

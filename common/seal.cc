@@ -89,17 +89,16 @@ Result<std::string> Sealer::Open(const std::string& sealed, const std::string& c
   CipherContext cipher(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
   int written = 0;
   int final_written = 0;
-  const bool ok =
-      cipher &&
-      EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(), Bytes(copy) + 1) ==
-          1 &&
-      EVP_DecryptUpdate(cipher.get(), nullptr, &written, Bytes(context),
-                        static_cast<int>(context.size())) == 1 &&
-      EVP_DecryptUpdate(cipher.get(), Bytes(packed), &written, Bytes(copy) + kHeadBytes,
-                        static_cast<int>(packed_size)) == 1 &&
-      EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes,
-                          Bytes(copy) + kHeadBytes + packed_size) == 1 &&
-      EVP_DecryptFinal_ex(cipher.get(), Bytes(packed) + written, &final_written) == 1;
+  const bool ok = cipher &&
+                  EVP_DecryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(),
+                                     Bytes(copy) + 1) == 1 &&
+                  EVP_DecryptUpdate(cipher.get(), nullptr, &written, Bytes(context),
+                                    static_cast<int>(context.size())) == 1 &&
+                  EVP_DecryptUpdate(cipher.get(), Bytes(packed), &written, Bytes(copy) + kHeadBytes,
+                                    static_cast<int>(packed_size)) == 1 &&
+                  EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes,
+                                      Bytes(copy) + kHeadBytes + packed_size) == 1 &&
+                  EVP_DecryptFinal_ex(cipher.get(), Bytes(packed) + written, &final_written) == 1;
   if (!ok) {
     return Broken(
         "damaged, or sealed with another secret: [zk_executor] encryption_key (or [api] "

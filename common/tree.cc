@@ -16,15 +16,15 @@ Result<int> ReadMeta(const Layout& layout, const std::string& data) {
   if (!meta.ParseFromString(data) || meta.partitions() < 1 ||
       meta.partitions() > static_cast<std::uint32_t>(kPartitionsMax)) {
     return Error{ErrorCode::kInvalid,
-                 layout.Meta() + " is not ours or is damaged: point [zk_executor] root at a "
-                 "path that nothing else uses"};
+                 layout.Meta() +
+                     " is not ours or is damaged: point [zk_executor] root at a "
+                     "path that nothing else uses"};
   }
   if (meta.protocol_version() != kProtocolVersion) {
-    return Error{ErrorCode::kInvalid,
-                 layout.Meta() + " says protocol version " +
-                     std::to_string(meta.protocol_version()) + ", this is version " +
-                     std::to_string(kProtocolVersion) +
-                     ": upgrade, or use another [zk_executor] root"};
+    return Error{ErrorCode::kInvalid, layout.Meta() + " says protocol version " +
+                                          std::to_string(meta.protocol_version()) +
+                                          ", this is version " + std::to_string(kProtocolVersion) +
+                                          ": upgrade, or use another [zk_executor] root"};
   }
   return static_cast<int>(meta.partitions());
 }
@@ -47,14 +47,14 @@ void EnsureTree(Coordinator& zk, const Layout& layout, int partitions,
                  if (!meta_node) return done(meta_node.error().Within("read meta"));
                  const auto checked = ReadMeta(layout, meta_node->data);
                  if (!checked) return done(checked);
-                 EnsureNodes(zk,
-                             {layout.Workers(), layout.Schedulers(), layout.Producers(),
-                              layout.Queues(), layout.Running(), layout.Results(),
-                              layout.Controls()},
-                             [done, checked](Status dirs) {
-                               if (!dirs) return done(dirs.error());
-                               done(checked);
-                             });
+                 EnsureNodes(
+                     zk,
+                     {layout.Workers(), layout.Schedulers(), layout.Producers(), layout.Queues(),
+                      layout.Running(), layout.Results(), layout.Controls()},
+                     [done, checked](Status dirs) {
+                       if (!dirs) return done(dirs.error());
+                       done(checked);
+                     });
                });
              });
   });

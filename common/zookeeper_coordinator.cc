@@ -396,8 +396,8 @@ void ZookeeperCoordinator::Multi(std::vector<Op> ops, MultiCallback done) {
   }
   auto* handle = impl_->handle;
   impl_->Send(std::move(op), valid, [handle, count](Pending* raw) {
-    return zoo_amulti(handle, static_cast<int>(count), raw->raw_ops.data(),
-                      raw->raw_results.data(), OnMulti, raw);
+    return zoo_amulti(handle, static_cast<int>(count), raw->raw_ops.data(), raw->raw_results.data(),
+                      OnMulti, raw);
   });
 }
 
@@ -455,7 +455,8 @@ PollSource::Request ZookeeperCoordinator::Prepare() {
   int interest = 0;
   timeval wait{};
   const int rc = zookeeper_interest(impl_->handle, &fd, &interest, &wait);
-  if (rc != ZOK) impl_->error = std::string("ZooKeeper ") + impl_->options.hosts + ": " + zerror(rc);
+  if (rc != ZOK)
+    impl_->error = std::string("ZooKeeper ") + impl_->options.hosts + ": " + zerror(rc);
   if (fd >= 0 && fd != impl_->last_fd) {
     // The client leaves its sockets open across exec; a child must not hold our session.
     fcntl(fd, F_SETFD, FD_CLOEXEC);

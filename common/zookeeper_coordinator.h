@@ -24,10 +24,10 @@ namespace zkexec {
 class ZookeeperCoordinator : public Coordinator, public PollSource {
  public:
   struct Options {
-    std::string hosts;               // "a:2181,b:2181", a chroot may follow
+    std::string hosts;  // "a:2181,b:2181", a chroot may follow
     Duration session_timeout{15000};
     Duration operation_timeout{10000};
-    std::string digest_auth;         // "user:password"; empty: world-writable nodes
+    std::string digest_auth;  // "user:password"; empty: world-writable nodes
     // Told the latency of each answered operation; may be empty.
     std::function<void(const char* op, double seconds)> on_latency;
   };

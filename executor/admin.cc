@@ -134,9 +134,10 @@ Result<Snapshot> ReadTree(const AdminOptions& options) {
     }
   }
   const auto why = zk.last_error();
-  return Error{ErrorCode::kUnavailable, "no answer from ZooKeeper at " + options.hosts + " within " +
-                                            std::to_string(options.timeout.count() / 1000) +
-                                            " s" + (why.empty() ? "" : " (" + why + ")")};
+  return Error{ErrorCode::kUnavailable, "no answer from ZooKeeper at " + options.hosts +
+                                            " within " +
+                                            std::to_string(options.timeout.count() / 1000) + " s" +
+                                            (why.empty() ? "" : " (" + why + ")")};
 }
 
 }  // namespace

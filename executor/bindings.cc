@@ -17,11 +17,13 @@ using namespace pybind11::literals;
 namespace zkexec {
 namespace {
 
-std::unique_ptr<ExecutorSession> MakeSession(
-    const std::string& hosts, const std::string& root, const std::string& team,
-    const std::string& scheduler_id, int session_timeout_ms, int partitions,
-    const std::string& encryption_secret, const std::string& digest_auth,
-    std::size_t max_workload_bytes) {
+std::unique_ptr<ExecutorSession> MakeSession(const std::string& hosts, const std::string& root,
+                                             const std::string& team,
+                                             const std::string& scheduler_id,
+                                             int session_timeout_ms, int partitions,
+                                             const std::string& encryption_secret,
+                                             const std::string& digest_auth,
+                                             std::size_t max_workload_bytes) {
   ExecutorSession::Options options;
   options.hosts = hosts;
   options.root = root;
@@ -101,9 +103,8 @@ py::list Queues(const std::string& hosts, const std::string& root, const std::st
   for (const auto& view : OrThrow(std::move(views))) {
     py::object age = py::none();
     if (view.oldest_age_s) age = py::float_(*view.oldest_age_s);
-    rows.append(py::dict("queue"_a = view.queue, "depth"_a = view.depth,
-                         "running"_a = view.running, "oldest_age_seconds"_a = age,
-                         "workers"_a = view.workers));
+    rows.append(py::dict("queue"_a = view.queue, "depth"_a = view.depth, "running"_a = view.running,
+                         "oldest_age_seconds"_a = age, "workers"_a = view.workers));
   }
   return rows;
 }
@@ -122,9 +123,14 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init([](std::string dispatch_id, std::string queue, std::string kind,
                        std::string route_key, int slots, int priority, const py::bytes& workload,
                        std::string label) {
-             return Placement{std::move(dispatch_id), std::move(queue), std::move(kind),
-                              std::move(route_key),   slots,            priority,
-                              std::string(workload),  std::move(label)};
+             return Placement{std::move(dispatch_id),
+                              std::move(queue),
+                              std::move(kind),
+                              std::move(route_key),
+                              slots,
+                              priority,
+                              std::string(workload),
+                              std::move(label)};
            }),
            py::kw_only(), "dispatch_id"_a, "queue"_a, "kind"_a, "route_key"_a, "slots"_a,
            "priority"_a, "workload"_a, "label"_a)
@@ -160,12 +166,13 @@ PYBIND11_MODULE(_core, m) {
       .def("revoke", &ExecutorSession::Revoke, "dispatch_id"_a, released)
       .def("drain_events", &ExecutorSession::DrainEvents, released)
       .def("status", &StatusDict)
-      .def("stop",
-           [](ExecutorSession& session, int timeout_ms) { session.Stop(Duration(timeout_ms)); },
-           "timeout_ms"_a, released);
+      .def(
+          "stop",
+          [](ExecutorSession& session, int timeout_ms) { session.Stop(Duration(timeout_ms)); },
+          "timeout_ms"_a, released);
 
-  m.def("inspect_workers", &Workers, py::kw_only(), "hosts"_a, "root"_a, "team"_a,
-        "digest_auth"_a, "timeout_ms"_a);
+  m.def("inspect_workers", &Workers, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
+        "timeout_ms"_a);
   m.def("inspect_queues", &Queues, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
         "timeout_ms"_a);
 }

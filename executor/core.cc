@@ -23,19 +23,21 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
       clock_(clock),
       sink_(std::move(sink)),
       fleet_(zk, layout, [this](const std::string&) { suspect_all_ = true; }),
-      placer_({options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, fleet_,
-              [this](const std::string& dispatch, const Placer::Place& place) {
-                const auto known = dispatches_.find(dispatch);
-                if (known == dispatches_.end()) return;  // its result was faster
-                known->second.state = Dispatch::State::kPlaced;
-                known->second.place = place;
-              },
-              [this](const std::string& dispatch, const std::string& why) {
-                Emit({dispatch, "rejected", why, ""});
-              }),
-      collector_(options_.scheduler, zk, layout,
-                 [this](const std::string& dispatch) { return dispatches_.contains(dispatch); },
-                 [this](Event event) { Emit(std::move(event)); }),
+      placer_(
+          {options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, fleet_,
+          [this](const std::string& dispatch, const Placer::Place& place) {
+            const auto known = dispatches_.find(dispatch);
+            if (known == dispatches_.end()) return;  // its result was faster
+            known->second.state = Dispatch::State::kPlaced;
+            known->second.place = place;
+          },
+          [this](const std::string& dispatch, const std::string& why) {
+            Emit({dispatch, "rejected", why, ""});
+          }),
+      collector_(
+          options_.scheduler, zk, layout,
+          [this](const std::string& dispatch) { return dispatches_.contains(dispatch); },
+          [this](Event event) { Emit(std::move(event)); }),
       inspector_(zk, layout) {
   zk_.SetListener(this);
 }
@@ -87,8 +89,7 @@ void Core::Begin() {
   EnsureTree(zk_, layout_, options_.partitions, [this, fail](Result<int> tree) {
     if (!tree) return fail(tree.error());
     const int partitions = *tree;
-    EnsureNodes(zk_,
-                {layout_.Producer(options_.scheduler), layout_.ResultDir(options_.scheduler)},
+    EnsureNodes(zk_, {layout_.Producer(options_.scheduler), layout_.ResultDir(options_.scheduler)},
                 [this, fail, partitions](Status made) {
                   if (!made) return fail(made.error());
                   proto::Scheduler self;
@@ -101,8 +102,7 @@ void Core::Begin() {
                                         self.SerializeAsString(), NodeMode::kEphemeral)},
                             [this, fail, partitions](Result<std::vector<OpResult>> created) {
                               // Ours of a moment ago, whose reply was lost; the name is unique.
-                              if (!created &&
-                                  created.error().code != ErrorCode::kAlreadyExists) {
+                              if (!created && created.error().code != ErrorCode::kAlreadyExists) {
                                 return fail(created.error());
                               }
                               OnTree(partitions);
@@ -173,40 +173,41 @@ void Core::Verify() {
   }
   if (asked.empty()) return;
   verifying_ = true;
-  inspector_.List({queues.begin(), queues.end()}, partitions_,
-                  [this, asked](Result<Inspector::Listing> listing) {
-    if (!listing) {
-      verifying_ = false;
-      return;  // the next tick asks again
-    }
-    for (const auto& id : asked) {
-      const auto known = dispatches_.find(id);
-      if (known == dispatches_.end()) continue;
-      for (const auto* places : {&listing->queued, &listing->running}) {
-        const auto found = places->find(id);
-        if (found == places->end()) continue;
-        known->second.state = Dispatch::State::kPlaced;
-        known->second.place = found->second;
-        break;
-      }
-    }
-    // What is in neither may have a result; reading those takes it off the list.
-    collector_.AdoptDeadSchedulers([this, asked](Status listed) {
-      // The reasons of failures are read after this; a sync is answered after them.
-      zk_.Sync([this, asked, listed](Status synced) {
-        verifying_ = false;
-        if (!listed || !synced) return;
-        suspect_all_ = true;
+  inspector_.List(
+      {queues.begin(), queues.end()}, partitions_,
+      [this, asked](Result<Inspector::Listing> listing) {
+        if (!listing) {
+          verifying_ = false;
+          return;  // the next tick asks again
+        }
         for (const auto& id : asked) {
           const auto known = dispatches_.find(id);
-          if (known == dispatches_.end() || known->second.state != Dispatch::State::kToVerify) {
-            continue;
+          if (known == dispatches_.end()) continue;
+          for (const auto* places : {&listing->queued, &listing->running}) {
+            const auto found = places->find(id);
+            if (found == places->end()) continue;
+            known->second.state = Dispatch::State::kPlaced;
+            known->second.place = found->second;
+            break;
           }
-          Emit({id, "gone", "ZooKeeper knows neither an entry, a run nor a result of it", ""});
         }
+        // What is in neither may have a result; reading those takes it off the list.
+        collector_.AdoptDeadSchedulers([this, asked](Status listed) {
+          // The reasons of failures are read after this; a sync is answered after them.
+          zk_.Sync([this, asked, listed](Status synced) {
+            verifying_ = false;
+            if (!listed || !synced) return;
+            suspect_all_ = true;
+            for (const auto& id : asked) {
+              const auto known = dispatches_.find(id);
+              if (known == dispatches_.end() || known->second.state != Dispatch::State::kToVerify) {
+                continue;
+              }
+              Emit({id, "gone", "ZooKeeper knows neither an entry, a run nor a result of it", ""});
+            }
+          });
+        });
       });
-    });
-  });
 }
 
 void Core::LookForLost() {
@@ -252,14 +253,13 @@ void Core::DeclareLost(const std::string& dispatch, const Placer::Place& place) 
     const std::string worker = entry.ParseFromString(node->data) ? entry.worker() : "";
     // The gate: ZooKeeper refuses if a claim has come back meanwhile, and only
     // one scheduler's removal succeeds.
-    zk_.Multi({Op::Remove(path)},
-              [this, dispatch, worker](Result<std::vector<OpResult>> removed) {
-                if (!removed || !dispatches_.contains(dispatch)) return;
-                Emit({dispatch, "lost",
-                      "worker " + (worker.empty() ? "(unknown)" : worker) +
-                          " lost: its ZooKeeper session ended and it did not claim the run again",
-                      worker});
-              });
+    zk_.Multi({Op::Remove(path)}, [this, dispatch, worker](Result<std::vector<OpResult>> removed) {
+      if (!removed || !dispatches_.contains(dispatch)) return;
+      Emit({dispatch, "lost",
+            "worker " + (worker.empty() ? "(unknown)" : worker) +
+                " lost: its ZooKeeper session ended and it did not claim the run again",
+            worker});
+    });
   });
 }
 

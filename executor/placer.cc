@@ -36,11 +36,11 @@ void Placer::Add(Placement placement) {
     return;
   }
   if (sealed->size() > options_.workload_bytes_max) {
-    rejected_(placement.dispatch_id,
-              "the workload of " + placement.label + " is too large: " +
-                  std::to_string(sealed->size()) + " bytes compressed, at most " +
-                  std::to_string(options_.workload_bytes_max) +
-                  " are allowed ([zk_executor] max_workload_bytes)");
+    rejected_(placement.dispatch_id, "the workload of " + placement.label +
+                                         " is too large: " + std::to_string(sealed->size()) +
+                                         " bytes compressed, at most " +
+                                         std::to_string(options_.workload_bytes_max) +
+                                         " are allowed ([zk_executor] max_workload_bytes)");
     return;
   }
   Item item;
@@ -172,16 +172,14 @@ void Placer::OnSent(Result<std::vector<OpResult>> result) {
   const int failed_entry = error.failed_op - 1;
   switch (error.code) {
     case ErrorCode::kUnavailable:
-    case ErrorCode::kSessionExpired:
-      return;  // unknown: Resume() or the next Pump() settles it
+    case ErrorCode::kSessionExpired: return;  // unknown: Resume() or the next Pump() settles it
     case ErrorCode::kNotFound:
       // Somebody removed directories: make them again.
       queues_.clear();
       version_ = -1;
       BatchAgain();
       return;
-    case ErrorCode::kConflict:
-      return Settle();
+    case ErrorCode::kConflict: return Settle();
     case ErrorCode::kAlreadyExists:
       if (failed_entry >= 0 && failed_entry < static_cast<int>(batch_.size())) {
         // The same dispatch, placed before: then it is placed.
@@ -191,8 +189,7 @@ void Placer::OnSent(Result<std::vector<OpResult>> result) {
       }
       BatchAgain();
       return Pump();
-    default:
-      break;
+    default: break;
   }
   spdlog::error("placing was refused entries={} error=\"{}\"", batch_.size(), error.message);
   if (batch_.size() == 1) {
@@ -219,8 +216,7 @@ void Placer::Settle() {
     if (now != version_) {
       // Another scheduler moved our counter: it has adopted what is ours, because
       // it believes us dead. What it could not see must not appear after that.
-      spdlog::error("fenced by another scheduler; a batch is given back entries={}",
-                    batch_.size());
+      spdlog::error("fenced by another scheduler; a batch is given back entries={}", batch_.size());
       const auto lost = std::move(batch_);
       batch_.clear();
       version_ = now;

@@ -93,7 +93,7 @@ class Placer {
   bool busy_ = false;
   bool one_by_one_ = false;  // after a refusal that does not say whose fault it was
   int partitions_ = 0;
-  int version_ = -1;  // of the counter, before the batch; -1: not read yet
+  int version_ = -1;              // of the counter, before the batch; -1: not read yet
   std::set<std::string> queues_;  // whose partitions exist
 };
 

@@ -106,23 +106,23 @@ void Agent::Register(int partitions) {
   zk_.Multi({Op::Create(layout_.Worker(options_.worker), Self().SerializeAsString(),
                         NodeMode::kEphemeral)},
             [this, partitions](Result<std::vector<OpResult>> created) {
-    // Ours of a moment ago, whose reply was lost: names are unique to an incarnation.
-    if (!created && created.error().code != ErrorCode::kAlreadyExists) {
-      return Fail(created.error());
-    }
-    beginning_ = false;
-    ready_ = true;
-    last_error_.clear();
-    partitions_ = partitions;
-    spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker,
-                 layout_.base(), options_.slots, options_.queues.size());
-    std::vector<std::string> held;
-    for (const auto& [id, run] : runs_) held.push_back(id);
-    for (const auto& id : held) ClaimAgain(id);
-    fleet_.Start(partitions);
-    ListControl();
-    Relist();
-  });
+              // Ours of a moment ago, whose reply was lost: names are unique to an incarnation.
+              if (!created && created.error().code != ErrorCode::kAlreadyExists) {
+                return Fail(created.error());
+              }
+              beginning_ = false;
+              ready_ = true;
+              last_error_.clear();
+              partitions_ = partitions;
+              spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker,
+                           layout_.base(), options_.slots, options_.queues.size());
+              std::vector<std::string> held;
+              for (const auto& [id, run] : runs_) held.push_back(id);
+              for (const auto& id : held) ClaimAgain(id);
+              fleet_.Start(partitions);
+              ListControl();
+              Relist();
+            });
 }
 
 void Agent::OnChanged(const std::string& path) {
@@ -159,7 +159,8 @@ void Agent::Tick() {
   if (now >= next_relist_) Relist();
   std::vector<std::string> due;
   for (const auto& [id, run] : runs_) {
-    if (!run.busy && run.state != State::kRunning) due.push_back(id);
+    const bool held = run.state == State::kRunning && (!run.claim.empty() || run.abandoned);
+    if (!run.busy && !held) due.push_back(id);
   }
   for (const auto& id : due) {
     const auto& run = runs_.at(id);
@@ -205,8 +206,7 @@ void Agent::OnExit(const ExitReport& report) {
   if (run.revoked && report.outcome == "failed") run.report.outcome = "killed";
   const double seconds = std::chrono::duration<double>(clock_.Now() - run.started).count();
   spdlog::info("end dispatch={} label=\"{}\" outcome={} seconds={:.3f} info=\"{}\"",
-               report.dispatch_id, run.entry.label(), run.report.outcome, seconds,
-               run.report.info);
+               report.dispatch_id, run.entry.label(), run.report.outcome, seconds, run.report.info);
   observer_.OnFinished(run.entry.kind(), run.report.outcome, seconds);
   if (run.abandoned) return Drop(report.dispatch_id);
   run.state = State::kFinishing;
@@ -224,9 +224,8 @@ void Agent::Finish(const std::string& dispatch) {
     info.set_info(run.report.info);
     info.set_worker(options_.worker);
   }
-  ops.push_back(Op::Create(
-      layout_.ResultNode(run.entry.scheduler(), dispatch, run.report.outcome),
-      info.SerializeAsString()));
+  ops.push_back(Op::Create(layout_.ResultNode(run.entry.scheduler(), dispatch, run.report.outcome),
+                           info.SerializeAsString()));
   zk_.Multi(std::move(ops), [this, dispatch](Result<std::vector<OpResult>> result) {
     OnFinished(dispatch, result);
   });
@@ -244,8 +243,7 @@ void Agent::OnFinished(const std::string& dispatch, const Result<std::vector<OpR
   zk_.Sync([this, dispatch, error](Status) {
     const auto again = runs_.find(dispatch);
     if (again == runs_.end()) return;
-    const auto path =
-        layout_.RunningNode(again->second.queue, again->second.partition, dispatch);
+    const auto path = layout_.RunningNode(again->second.queue, again->second.partition, dispatch);
     zk_.Children(path, Watch::kNo, [this, dispatch, error](Result<std::vector<std::string>> held) {
       const auto run_now = runs_.find(dispatch);
       if (run_now == runs_.end()) return;
@@ -258,9 +256,9 @@ void Agent::OnFinished(const std::string& dispatch, const Result<std::vector<OpR
       run_now->second.claim.clear();
       for (const auto& name : *held) {
         if (!name.starts_with("claim-" + guid_)) continue;
-        run_now->second.claim = layout_.RunningNode(run_now->second.queue,
-                                                    run_now->second.partition, dispatch) +
-                                "/" + name;
+        run_now->second.claim =
+            layout_.RunningNode(run_now->second.queue, run_now->second.partition, dispatch) + "/" +
+            name;
       }
       if (error.code != ErrorCode::kNotFound) return;
       // The scheduler's directory of results is missing: make it, then try again.
@@ -332,7 +330,10 @@ void Agent::UpdateNode() {
   if (!ready_) return;
   zk_.Multi({Op::Set(layout_.Worker(options_.worker), Self().SerializeAsString())},
             [](Result<std::vector<OpResult>> written) {
-              if (!written) spdlog::warn("cannot tell my state error=\"{}\"", written.error().message);
+              // Session lost or closing: the node is gone, and nobody places here any more.
+              if (!written && written.error().code == ErrorCode::kInternal) {
+                spdlog::warn("cannot tell my state error=\"{}\"", written.error().message);
+              }
             });
 }
 

@@ -41,10 +41,10 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     int http_port = 0;
     std::vector<std::string> queues;
     int slots = 16;
-    int partitions = 64;              // for a tree that does not exist yet
-    Duration relist_interval{5000};   // looks without a watch: the safety net
-    Duration drain_timeout{600000};   // then the tasks are ended
-    Duration kill_grace{10000};       // from SIGTERM to SIGKILL
+    int partitions = 64;             // for a tree that does not exist yet
+    Duration relist_interval{5000};  // looks without a watch: the safety net
+    Duration drain_timeout{600000};  // then the tasks are ended
+    Duration kill_grace{10000};      // from SIGTERM to SIGKILL
   };
 
   Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& launcher,

@@ -91,31 +91,32 @@ void Agent::Fetch(std::vector<Backlog::Item> items) {
     const auto& item = batch->items[i];
     zk_.Get(layout_.Partition(item.queue, item.partition) + "/" + item.name, Watch::kNo,
             [this, batch, i](Result<NodeData> node) {
-      batch->nodes[i] = std::move(node);
-      if (--batch->left > 0) return;
-      int free = options_.slots - slots_used();
-      std::size_t bytes = 0;
-      std::vector<Run> runs;
-      std::vector<Backlog::Item> taken;
-      for (std::size_t k = 0; k < batch->items.size(); ++k) {
-        const auto& item_k = batch->items[k];
-        if (!batch->nodes[k]) {
-          if (batch->nodes[k].error().code == ErrorCode::kNotFound) backlog_.Remove(item_k);
-          continue;
-        }
-        Run run;
-        if (!Accept(item_k, *batch->nodes[k], &run)) continue;
-        bytes += run.entry.ByteSizeLong();
-        // In order, without looking past what does not fit: a task that needs many
-        // slots would otherwise starve behind small ones.
-        if (run.slots > free || (!runs.empty() && bytes > kClaimBatchBytes)) break;
-        free -= run.slots;
-        runs.push_back(std::move(run));
-        taken.push_back(item_k);
-      }
-      claiming_ = false;
-      if (!runs.empty() && ready_ && !draining_) TryClaim(std::move(runs), std::move(taken));
-    });
+              batch->nodes[i] = std::move(node);
+              if (--batch->left > 0) return;
+              int free = options_.slots - slots_used();
+              std::size_t bytes = 0;
+              std::vector<Run> runs;
+              std::vector<Backlog::Item> taken;
+              for (std::size_t k = 0; k < batch->items.size(); ++k) {
+                const auto& item_k = batch->items[k];
+                if (!batch->nodes[k]) {
+                  if (batch->nodes[k].error().code == ErrorCode::kNotFound) backlog_.Remove(item_k);
+                  continue;
+                }
+                Run run;
+                if (!Accept(item_k, *batch->nodes[k], &run)) continue;
+                bytes += run.entry.ByteSizeLong();
+                // In order, without looking past what does not fit: a task that needs many
+                // slots would otherwise starve behind small ones.
+                if (run.slots > free || (!runs.empty() && bytes > kClaimBatchBytes)) break;
+                free -= run.slots;
+                runs.push_back(std::move(run));
+                taken.push_back(item_k);
+              }
+              claiming_ = false;
+              if (!runs.empty() && ready_ && !draining_)
+                TryClaim(std::move(runs), std::move(taken));
+            });
   }
 }
 
@@ -159,8 +160,7 @@ void Agent::TryClaim(std::vector<Run> batch, std::vector<Backlog::Item> items) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const auto& run = batch[i];
     const auto& id = run.entry.dispatch_id();
-    ops.push_back(
-        Op::Remove(layout_.Partition(run.queue, run.partition) + "/" + items[i].name));
+    ops.push_back(Op::Remove(layout_.Partition(run.queue, run.partition) + "/" + items[i].name));
     ops.push_back(Op::Create(layout_.RunningNode(run.queue, run.partition, id),
                              run.entry.SerializeAsString()));
     ops.push_back(Op::Create(layout_.ClaimPrefix(run.queue, run.partition, id, guid_),
@@ -253,6 +253,7 @@ void Agent::ClaimAgain(const std::string& dispatch) {
       if (found->second.state != State::kRunning) return Drop(dispatch);
       found->second.abandoned = true;
       found->second.kill_asked = true;
+      found->second.kill_at = clock_.Now() + options_.kill_grace;
       launcher_.Kill(dispatch, Launcher::Signal::kKill);
       return;
     }

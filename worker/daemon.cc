@@ -93,8 +93,8 @@ HttpServer::Health Live(const Vitals& vitals, const Clock& clock) {
 HttpServer::Health ReadyToWork(const Vitals& vitals, const Clock& clock) {
   const bool connected = vitals.session == SessionState::kConnected;
   const bool turning = vitals.Turning(clock);
-  const bool ok = connected && turning && vitals.registered && vitals.zygote_ready &&
-                  !vitals.draining;
+  const bool ok =
+      connected && turning && vitals.registered && vitals.zygote_ready && !vitals.draining;
   return {ok, nlohmann::json{{"status", ok ? "ok" : "not ready"},
                              {"session", ToString(vitals.session)},
                              {"registered", vitals.registered.load()},
@@ -193,7 +193,8 @@ int RunDaemon(const Flags& flags) {
   loop.SetTick(kTick, [&] {
     if (zk.last_error() != told_error) {
       told_error = zk.last_error();
-      if (!told_error.empty()) spdlog::warn("ZooKeeper not reachable, trying on error=\"{}\"", told_error);
+      if (!told_error.empty())
+        spdlog::warn("ZooKeeper not reachable, trying on error=\"{}\"", told_error);
     }
     agent.SetLauncherReady(zygote.ready());
     while (stop_asked && drains < stops) {

@@ -179,8 +179,7 @@ void SendText(const http::http_request& request, http::status_code status, const
 }
 
 void SendHealth(const http::http_request& request, const HttpServer::Health& health) {
-  SendText(request,
-           health.ok ? http::status_codes::OK : http::status_codes::ServiceUnavailable,
+  SendText(request, health.ok ? http::status_codes::OK : http::status_codes::ServiceUnavailable,
            health.json, "application/json");
 }
 
@@ -244,8 +243,7 @@ void HttpServer::Impl::HandleLog(const http::http_request& request, std::string_
   auto file = LogFile::Open(verdict.path);
   if (!file) {
     const bool missing = file.error().code == ErrorCode::kNotFound;
-    RefuseLog(request,
-              missing ? http::status_codes::NotFound : http::status_codes::InternalError,
+    RefuseLog(request, missing ? http::status_codes::NotFound : http::status_codes::InternalError,
               file.error().message);
     return;
   }
@@ -277,7 +275,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, con
     const auto address = ListenAddress::Find(options.host, options.port);
     if (!address) return address.error().Within("http server");
     try {
-      auto listener = std::make_unique<http_listener>("http://" + address->ip + ":" + std::to_string(address->port), http_listener_config());
+      auto listener = std::make_unique<http_listener>(
+          "http://" + address->ip + ":" + std::to_string(address->port), http_listener_config());
       const auto handle = [raw = impl.get()](const http::http_request& request) {
         raw->Handle(request);
       };

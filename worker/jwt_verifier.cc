@@ -97,8 +97,7 @@ Result<std::string> JwtVerifier::VerifiedClaim(const std::string& token, const s
         "the workers");
   }
   const char* alg = jwt_get_header(jwt.get(), "alg");
-  if (jwt_get_alg(jwt.get()) != JWT_ALG_HS512 || alg == nullptr ||
-      std::strcmp(alg, "HS512") != 0) {
+  if (jwt_get_alg(jwt.get()) != JWT_ALG_HS512 || alg == nullptr || std::strcmp(alg, "HS512") != 0) {
     return Refused("the token must be signed with HS512");
   }
   // Extensions that a verifier must understand (RFC 7515, 4.1.11): we know none.
@@ -107,8 +106,7 @@ Result<std::string> JwtVerifier::VerifiedClaim(const std::string& token, const s
   }
 
   const std::unique_ptr<char, Free> text(jwt_get_grants_json(jwt.get(), nullptr));
-  const json claims =
-      text ? json::parse(text.get(), nullptr, /*allow_exceptions=*/false) : json();
+  const json claims = text ? json::parse(text.get(), nullptr, /*allow_exceptions=*/false) : json();
   if (!claims.is_object()) return Refused("the token's claims are not a JSON object");
 
   const auto exp = Seconds(claims, "exp");

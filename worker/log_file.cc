@@ -24,7 +24,7 @@ Result<LogFile> LogFile::Open(const std::string& path) {
                  std::string("the log file cannot be opened: ") + std::strerror(error)};
   }
   LogFile file(fd, 0);
-  struct stat status {};
+  struct stat status{};
   std::error_code error;
   const auto opened = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
   if (error || opened != path || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {

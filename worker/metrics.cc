@@ -51,8 +51,8 @@ struct WorkerMetrics::Impl {
       "Queue entries this worker tried to claim, by result (won, lost to another worker).");
   Counter& claims_won = claims.Add({{"result", "won"}});
   Counter& claims_lost = claims.Add({{"result", "lost"}});
-  Family<Counter>& started = MakeCounter(registry, "zkexec_worker_workloads_started_total",
-                                         "Workloads started, by kind.");
+  Family<Counter>& started =
+      MakeCounter(registry, "zkexec_worker_workloads_started_total", "Workloads started, by kind.");
   Family<Counter>& finished = MakeCounter(registry, "zkexec_worker_workloads_finished_total",
                                           "Workloads ended, by kind and outcome.");
   Family<Histogram>& duration =
@@ -60,17 +60,15 @@ struct WorkerMetrics::Impl {
                     "Time from the start of a workload to its end, by kind.");
   Gauge& running =
       MakeGauge(registry, "zkexec_worker_running_workloads", "Workloads running now.").Add({});
-  Gauge& slots =
-      MakeGauge(registry, "zkexec_worker_slots", "Slots this worker offers.").Add({});
+  Gauge& slots = MakeGauge(registry, "zkexec_worker_slots", "Slots this worker offers.").Add({});
   Family<Gauge>& session =
       MakeGauge(registry, "zkexec_worker_zookeeper_session_state",
                 "1 for the present state of the ZooKeeper session, 0 for earlier ones.");
   Family<Histogram>& zookeeper =
       MakeHistogram(registry, "zkexec_worker_zookeeper_operation_duration_seconds",
                     "Time from a ZooKeeper request to its reply, by operation.");
-  Family<Counter>& refused =
-      MakeCounter(registry, "zkexec_worker_queue_entries_refused_total",
-                  "Queue entries this worker could not use, by reason.");
+  Family<Counter>& refused = MakeCounter(registry, "zkexec_worker_queue_entries_refused_total",
+                                         "Queue entries this worker could not use, by reason.");
 
   std::mutex mutex;
   Gauge* session_now = nullptr;  // guarded by mutex

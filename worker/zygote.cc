@@ -28,7 +28,7 @@ constexpr int kHandshakeTimeoutMs = 120000;
 
 // In the forked child, before exec: only what is safe after fork.
 [[noreturn]] void BecomeZygote(int fd, pid_t parent, char* const* arguments) {
-  setpgid(0, 0);  // a Ctrl-C at the terminal is the worker's to handle
+  setpgid(0, 0);                     // a Ctrl-C at the terminal is the worker's to handle
   prctl(PR_SET_PDEATHSIG, SIGTERM);  // ignored once it serves: it sees the channel close
   if (getppid() != parent) _exit(1);
   close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -63,9 +63,10 @@ Result<std::unique_ptr<Zygote>> Zygote::Open(const std::string& python, EventLoo
     if (!zygote->fatal_.empty()) return Error{ErrorCode::kInvalid, zygote->fatal_};
     if (!open) {
       return Error{ErrorCode::kInternal,
-                   "'" + python + " -m zk_executor.worker.zygote' ended before it could serve; "
-                   "its own message is above. Is zk-executor installed for this interpreter "
-                   "(--python)?"};
+                   "'" + python +
+                       " -m zk_executor.worker.zygote' ended before it could serve; "
+                       "its own message is above. Is zk-executor installed for this interpreter "
+                       "(--python)?"};
     }
   }
   loop.Add(zygote.get());
@@ -82,8 +83,8 @@ Status Zygote::Spawn() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return Error{ErrorCode::kInternal, std::string("socketpair: ") + std::strerror(errno)};
   }
-  std::vector<std::string> words{python_,   "-m",  "zk_executor.worker.zygote",
-                                 "--fd", std::to_string(ends[1])};
+  std::vector<std::string> words{python_, "-m", "zk_executor.worker.zygote", "--fd",
+                                 std::to_string(ends[1])};
   std::vector<char*> arguments;
   for (auto& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -192,7 +193,8 @@ bool Zygote::Receive() {
   }
   while (in_.size() >= 4) {
     std::size_t size = 0;
-    for (int i = 0; i < 4; ++i) size = size << 8 | static_cast<unsigned char>(in_[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < 4; ++i)
+      size = size << 8 | static_cast<unsigned char>(in_[static_cast<std::size_t>(i)]);
     if (size > kFrameBytesMax) return false;
     if (in_.size() < 4 + size) break;
     const auto message = nlohmann::json::parse(in_.substr(4, size), nullptr, false);

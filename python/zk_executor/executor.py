@@ -73,9 +73,7 @@ class ZkExecutor(BaseExecutor):
     pre_assigns_external_executor_id: ClassVar[bool] = True
     serve_logs = False
 
-    def __init__(
-        self, parallelism: int | None = None, team_name: str | None = None
-    ) -> None:
+    def __init__(self, parallelism: int | None = None, team_name: str | None = None) -> None:
         if parallelism is None:
             super().__init__(team_name=team_name)
         else:
@@ -101,11 +99,7 @@ class ZkExecutor(BaseExecutor):
 
     def _open_session(self) -> Session | None:
         """The session; opened if there is none. None: not started, or it cannot be opened."""
-        if (
-            self._session is not None
-            or not self._started
-            or time.monotonic() < self._reopen_at
-        ):
+        if self._session is not None or not self._started or time.monotonic() < self._reopen_at:
             return self._session
         self._reopen_at = time.monotonic() + _REOPEN_INTERVAL_SECONDS
         try:
@@ -186,9 +180,7 @@ class ZkExecutor(BaseExecutor):
         from zk_executor import _core
 
         workload = dispatch.workload
-        workload.token = type(workload).generate_token(
-            token_subject(workload), self.jwt_generator
-        )
+        workload.token = type(workload).generate_token(token_subject(workload), self.jwt_generator)
         return _core.Placement(**placement_arguments(dispatch))
 
     def _place_again(self, session: Session) -> None:
@@ -225,9 +217,7 @@ class ZkExecutor(BaseExecutor):
             try:
                 self._apply(event)
             except Exception:
-                self.log.exception(
-                    "cannot apply an event dispatch=%s", event.dispatch_id
-                )
+                self.log.exception("cannot apply an event dispatch=%s", event.dispatch_id)
 
     def _apply(self, event: Event) -> None:
         dispatch = self._dispatches.current(event.dispatch_id)
@@ -310,9 +300,7 @@ class ZkExecutor(BaseExecutor):
 
     # Adopting
 
-    def try_adopt_task_instances(
-        self, tis: Sequence[TaskInstance]
-    ) -> Sequence[TaskInstance]:
+    def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
         """Takes over the tasks of a dead scheduler; returns those that were never dispatched.
 
         Adopted unseen, ZooKeeper is asked later: to refuse here would run live tasks twice.
@@ -332,9 +320,7 @@ class ZkExecutor(BaseExecutor):
             except SQLAlchemyError:
                 raise
             except Exception:
-                self.log.exception(
-                    "cannot read a task instance to adopt; taken as alive"
-                )
+                self.log.exception("cannot read a task instance to adopt; taken as alive")
         for dispatch in adopted:
             self.running.add(dispatch.key)
             if self._dispatches.current(dispatch.id) is None:
@@ -348,9 +334,7 @@ class ZkExecutor(BaseExecutor):
         """Tells the core what was adopted; keeps it for the next heartbeat if that fails."""
         if self._to_adopt and self._session is not None:
             self._session.adopt(self._to_adopt)
-            self.log.info(
-                "adopted tasks of another scheduler count=%d", len(self._to_adopt)
-            )
+            self.log.info("adopted tasks of another scheduler count=%d", len(self._to_adopt))
             self._to_adopt = []
 
     # Asked by the scheduler and the API server
@@ -382,9 +366,7 @@ class ZkExecutor(BaseExecutor):
         bound = max(PLACED_PER_SLOT * int(status["live_slots"]), PLACED_WITHOUT_WORKERS)
         return max(0, min(free, bound - self.slots_occupied))
 
-    def get_task_log(
-        self, ti: TaskInstance, try_number: int
-    ) -> tuple[list[str], list[str]]:
+    def get_task_log(self, ti: TaskInstance, try_number: int) -> tuple[list[str], list[str]]:
         """Nothing of our own: the worker serves the log of a running task."""
         return [], []
 
@@ -394,8 +376,6 @@ class ZkExecutor(BaseExecutor):
         self.log.info(
             "executor.dispatches (%d)\n\t%s",
             len(self._dispatches),
-            "\n\t".join(
-                f"{d.id} {d.kind} queue={d.queue} {d.key}" for d in self._dispatches
-            ),
+            "\n\t".join(f"{d.id} {d.kind} queue={d.queue} {d.key}" for d in self._dispatches),
         )
         self.log.info("executor.zookeeper\n\t%s", self._status())

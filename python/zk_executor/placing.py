@@ -38,9 +38,7 @@ def new_dispatch(workload: Any, default_queue: str) -> Dispatch:
         dispatch_id = str(workload.connection_test_id)
         queue = workload.queue
     else:
-        raise ValueError(
-            f"workload type {workload.type!r} is none of {', '.join(_KINDS)}"
-        )
+        raise ValueError(f"workload type {workload.type!r} is none of {', '.join(_KINDS)}")
     return Dispatch(dispatch_id, workload.key, kind, queue or default_queue, workload)
 
 
@@ -49,9 +47,7 @@ def token_subject(workload: Any) -> str:
     kind = _KINDS.get(workload.type)
     if kind == TASK:
         return str(workload.ti.id)
-    return str(
-        workload.callback.id if kind == CALLBACK else workload.connection_test_id
-    )
+    return str(workload.callback.id if kind == CALLBACK else workload.connection_test_id)
 
 
 def placement_arguments(dispatch: Dispatch) -> dict[str, Any]:

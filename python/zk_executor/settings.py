@@ -34,9 +34,7 @@ class Conf(Protocol):
 class InvalidSetting(ValueError):
     """An option has a value that cannot be used."""
 
-    def __init__(
-        self, option: str, value: str, allowed: str, section: str = SECTION
-    ) -> None:
+    def __init__(self, option: str, value: str, allowed: str, section: str = SECTION) -> None:
         super().__init__(f"[{section}] {option} = {value!r} is invalid: {allowed}")
         self.section = section
         self.option = option
@@ -82,9 +80,7 @@ def read_executor_settings(conf: Conf) -> ExecutorSettings:
         hosts=_hosts(option("hosts")),
         root=_root(option("root")),
         digest_auth=_digest_auth(option("digest_auth")),
-        session_timeout_ms=round(
-            _number(option, "session_timeout", float, 1, 600) * 1000
-        ),
+        session_timeout_ms=round(_number(option, "session_timeout", float, 1, 600) * 1000),
         partitions=_number(option, "partitions", int, 1, 1024),
         encryption_secret=_encryption_secret(option("encryption_key")),
         max_workload_bytes=_number(option, "max_workload_bytes", int, 1024, 1_000_000),
@@ -100,8 +96,7 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         slots=_number(option, "worker_slots", int, 1, 2048),
         queues=_names(option("worker_queues")) or (_default_queue(),),
         host=_worker_host(option("worker_host")),
-        http_port=_number(option, "worker_http_port", int, 0, 65535)
-        or _log_server_port(),
+        http_port=_number(option, "worker_http_port", int, 0, 65535) or _log_server_port(),
         http_host=_http_host(option("worker_http_host")),
         drain_timeout=_number(option, "drain_timeout", float, 0, 30 * day),
         kill_grace=_number(option, "kill_grace", float, 0, day),
@@ -128,19 +123,13 @@ def _global(section: str, key: str, fallback: str) -> str:
 
 
 def _invalid(name: str, value: str, allowed: str) -> InvalidSetting:
-    return InvalidSetting(
-        name, "***" if OPTIONS[name].get("sensitive") else value, allowed
-    )
+    return InvalidSetting(name, "***" if OPTIONS[name].get("sensitive") else value, allowed)
 
 
-def _number(
-    option: Callable[[str], str], name: str, kind: type[_T], low: float, high: float
-) -> _T:
+def _number(option: Callable[[str], str], name: str, kind: type[_T], low: float, high: float) -> _T:
     text = option(name)
     what = "whole number" if kind is int else "number"
-    error = _invalid(
-        name, text, f"must be a {what} from {low:g} to {high:,g}".replace(",", "")
-    )
+    error = _invalid(name, text, f"must be a {what} from {low:g} to {high:,g}".replace(",", ""))
     try:
         value = kind(text)
     except ValueError:
@@ -151,9 +140,7 @@ def _number(
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
-    )
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _hosts(text: str) -> str:
@@ -171,12 +158,7 @@ def _hosts(text: str) -> str:
 
 def _root(text: str) -> str:
     parts = text.split("/")
-    if (
-        not _ROOT.match(text)
-        or "." in parts
-        or ".." in parts
-        or parts[1] == "zookeeper"
-    ):
+    if not _ROOT.match(text) or "." in parts or ".." in parts or parts[1] == "zookeeper":
         raise _invalid(
             "root",
             text,
@@ -197,9 +179,7 @@ def _encryption_secret(text: str) -> bytes:
     if text:
         secret = text.encode()
         if len(secret) < _SHORTEST_SECRET:
-            raise _invalid(
-                "encryption_key", text, f"needs at least {_SHORTEST_SECRET} characters"
-            )
+            raise _invalid("encryption_key", text, f"needs at least {_SHORTEST_SECRET} characters")
         return secret
     secret = _global("api", "secret_key", "").encode()
     if len(secret) < _SHORTEST_SECRET:
@@ -219,9 +199,7 @@ def _default_queue() -> str:
 
 def _worker_host(text: str) -> str:
     if re.search(r"[\s/]", text):
-        raise _invalid(
-            "worker_host", text, "must be a host name, without spaces or slashes"
-        )
+        raise _invalid("worker_host", text, "must be a host name, without spaces or slashes")
     return text
 
 
@@ -233,9 +211,7 @@ def _http_host(text: str) -> str:
 
 def _log_level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
-        raise _invalid(
-            "worker_log_level", text, f"must be one of {', '.join(LOG_LEVELS)}"
-        )
+        raise _invalid("worker_log_level", text, f"must be one of {', '.join(LOG_LEVELS)}")
     return text.lower()
 
 
@@ -243,9 +219,7 @@ def _modules(text: str) -> tuple[str, ...]:
     modules = _names(text)
     for module in modules:
         if not _MODULE.match(module):
-            raise _invalid(
-                "preload", text, f"{module!r} is not the name of a Python module"
-            )
+            raise _invalid("preload", text, f"{module!r} is not the name of a Python module")
     return modules
 
 

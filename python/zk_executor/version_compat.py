@@ -21,9 +21,7 @@ _TYPE_NAMES = ("EXECUTE_TASK", "EXECUTE_CALLBACK", "TEST_CONNECTION")
 
 def _supported_workload_types() -> frozenset[Any]:
     known = getattr(workload_types, "WorkloadType", None)
-    return frozenset(
-        getattr(known, name) for name in _TYPE_NAMES if hasattr(known, name)
-    )
+    return frozenset(getattr(known, name) for name in _TYPE_NAMES if hasattr(known, name))
 
 
 # Empty on 3.3, which looks at the supports_… flags only.

@@ -95,8 +95,7 @@ class CoordinatorContractTest : public testing::TestWithParam<const char*>,
         *driver_, [&](auto done) { driver_->zk().Multi(std::move(ops), done); });
   }
   Result<NodeData> Read(const std::string& path, Watch watch = Watch::kNo) {
-    return Await<NodeData>(*driver_,
-                           [&](auto done) { driver_->zk().Get(path, watch, done); });
+    return Await<NodeData>(*driver_, [&](auto done) { driver_->zk().Get(path, watch, done); });
   }
   Result<std::vector<std::string>> List(const std::string& path, Watch watch = Watch::kNo) {
     return Await<std::vector<std::string>>(
@@ -129,8 +128,8 @@ TEST_P(CoordinatorContractTest, ReadsBackWhatWasWritten) {
 }
 
 TEST_P(CoordinatorContractTest, MultiIsAllOrNothingAndNamesTheRefusedOperation) {
-  const auto result = Write({Op::Create(base_ + "/a", ""), Op::Create(base_ + "/b", ""),
-                             Op::Remove(base_ + "/missing")});
+  const auto result = Write(
+      {Op::Create(base_ + "/a", ""), Op::Create(base_ + "/b", ""), Op::Remove(base_ + "/missing")});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::kNotFound);
   EXPECT_EQ(result.error().failed_op, 2);

@@ -198,9 +198,10 @@ class FakeCoordinator : public Coordinator {
   SessionState state() const override { return state_; }
   SessionId session() const override { return session_; }
   TimePoint lease_until() const override {
-    return state_ == SessionState::kConnected ? clock_.Now() + Duration{8000} : lease_;
+    return fresh_ ? clock_.Now() + Duration{8000} : clock_.Now() - Duration{1};
   }
-  void SetLease(TimePoint lease) { lease_ = lease; }
+  // Whether the last acknowledged request is recent enough to believe in the session.
+  void SetLeaseFresh(bool fresh) { fresh_ = fresh; }
 
   void Multi(std::vector<Op> ops, MultiCallback done) override {
     ++multis_;
@@ -229,13 +230,14 @@ class FakeCoordinator : public Coordinator {
     });
   }
   void Children(const std::string& path, Watch watch, NamesCallback done) override {
-    Push<std::vector<std::string>>(
-        std::move(done), [this, path, watch]() -> Result<std::vector<std::string>> {
-          if (!ValidPath(path)) return Error{ErrorCode::kInvalid, path};
-          if (!server_.Has(path)) return Error{ErrorCode::kNotFound, path};
-          if (watch == Watch::kYes) watches_.insert({path, true});
-          return server_.Names(path);
-        });
+    Push<std::vector<std::string>>(std::move(done),
+                                   [this, path, watch]() -> Result<std::vector<std::string>> {
+                                     if (!ValidPath(path)) return Error{ErrorCode::kInvalid, path};
+                                     if (!server_.Has(path))
+                                       return Error{ErrorCode::kNotFound, path};
+                                     if (watch == Watch::kYes) watches_.insert({path, true});
+                                     return server_.Names(path);
+                                   });
   }
   void Exists(const std::string& path, Watch watch, StatCallback done) override {
     Push<NodeStat>(std::move(done), [this, path, watch]() -> Result<NodeStat> {
@@ -287,7 +289,7 @@ class FakeCoordinator : public Coordinator {
   Listener* listener_ = nullptr;
   SessionState state_ = SessionState::kConnecting;
   SessionId session_ = 0;
-  TimePoint lease_{};
+  bool fresh_ = true;
   bool lose_reply_ = false;
   bool lose_request_ = false;
   int multis_ = 0;

@@ -29,6 +29,7 @@ _CORE = FakeCore()
 sys.modules["zk_executor._core"] = _CORE
 
 import pytest
+
 from workloads import Driver
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from zk_executor.dispatches import (
     CALLBACK,
     MAX_TOKEN_ATTEMPTS,

@@ -8,9 +8,10 @@ import threading
 import pytest
 from airflow.executors.workloads import ExecutorWorkload
 from airflow.utils.state import CallbackState, TaskInstanceState
-from fake_core import Event
 from pydantic import TypeAdapter
 from sqlalchemy.exc import OperationalError
+
+from fake_core import Event
 from workloads import Driver, OrphanedTask, callback, connection_test, task
 from zk_executor import ZkExecutor
 from zk_executor import executor as executor_module
@@ -67,9 +68,7 @@ def test_start_gives_the_session_every_option(core, monkeypatch):
     }
 
 
-def test_start_returns_and_is_tried_again_when_the_session_cannot_be_made(
-    core, monkeypatch
-):
+def test_start_returns_and_is_tried_again_when_the_session_cannot_be_made(core, monkeypatch):
     core.refuse = ValueError("hosts: no")
     driver = Driver(core)
     driver.place(task())
@@ -103,9 +102,7 @@ def test_task_is_not_placed_when_it_is_queued_but_at_the_heartbeat(driver: Drive
 
 
 def test_task_is_placed_with_what_the_core_needs(driver: Driver):
-    workload = task(
-        dispatch="d1", queue="heavy", pool_slots=3, priority_weight=9, map_index=4
-    )
+    workload = task(dispatch="d1", queue="heavy", pool_slots=3, priority_weight=9, map_index=4)
     driver.place(workload)
     (placement,) = driver.session.placed
     assert placement.dispatch_id == "d1"
@@ -122,9 +119,7 @@ def test_task_is_placed_with_what_the_core_needs(driver: Driver):
 def test_placement_carries_plain_json_that_airflow_reads_back(driver: Driver):
     workload = task()
     driver.place(workload)
-    read = TypeAdapter(ExecutorWorkload).validate_json(
-        driver.session.placed[0].workload
-    )
+    read = TypeAdapter(ExecutorWorkload).validate_json(driver.session.placed[0].workload)
     assert read.ti.id == workload.ti.id
 
 
@@ -204,9 +199,7 @@ def test_one_task_that_cannot_be_prepared_fails_alone(driver: Driver):
     ("live_slots", "available"),
     [(1000, 31), (2, 15), (6, 23), (0, 15)],
 )
-def test_slots_follow_parallelism_and_live_workers(
-    driver: Driver, live_slots, available
-):
+def test_slots_follow_parallelism_and_live_workers(driver: Driver, live_slots, available):
     driver.place(task())
     driver.session.live_slots = live_slots
     assert driver.executor.slots_available == available
@@ -245,9 +238,7 @@ def test_failure_without_a_reason_names_the_outcome(driver: Driver, outcome):
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "lost", "gone"])
-def test_failure_that_no_task_log_shows_is_written_to_the_event_log(
-    driver: Driver, outcome
-):
+def test_failure_that_no_task_log_shows_is_written_to_the_event_log(driver: Driver, outcome):
     driver.place(task())
     driver.report("d1", outcome, "600000 bytes, limit 524288")
     assert driver.logged() == [(f"zk_executor {outcome}", "600000 bytes, limit 524288")]
@@ -446,9 +437,7 @@ def test_adoption_takes_all_that_were_dispatched_and_returns_the_others(driver: 
     assert driver.session.arguments("adopt") == [[("d1", "heavy")]]
     assert driver.executor.running == {ours.key}
     driver.report("d1", "gone", "unknown to ZooKeeper")
-    assert driver.events() == {
-        ours.key: (TaskInstanceState.FAILED, "unknown to ZooKeeper")
-    }
+    assert driver.events() == {ours.key: (TaskInstanceState.FAILED, "unknown to ZooKeeper")}
 
 
 def test_adoption_repeated_tells_the_core_once(driver: Driver):
@@ -486,9 +475,7 @@ def test_adoption_lets_the_schedulers_own_database_errors_pass(driver: Driver):
             pass
 
     with pytest.raises(OperationalError):
-        driver.executor.try_adopt_task_instances(
-            [OrphanedTask("t1", "d1"), Locked("t2", "d2")]
-        )
+        driver.executor.try_adopt_task_instances([OrphanedTask("t1", "d1"), Locked("t2", "d2")])
     assert driver.executor.running == set()
 
 

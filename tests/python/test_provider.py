@@ -15,6 +15,7 @@ import airflow
 import jsonschema
 import pytest
 from airflow.cli import cli_parser
+
 from zk_executor import bare_name
 from zk_executor.cli import commands
 from zk_executor.cli.definition import get_zk_cli_commands
@@ -35,9 +36,7 @@ def parse(*words: str) -> argparse.Namespace:
 
 
 def test_provider_info_satisfies_airflows_schema():
-    schema = json.loads(
-        (Path(airflow.__file__).parent / "provider_info.schema.json").read_text()
-    )
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
 
 
@@ -92,9 +91,7 @@ def test_defining_the_commands_loads_neither_the_executor_nor_the_core():
     assert run_python(code) == "[]"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
 def test_source_uses_no_pickle(path):
     assert "pickle" not in path.read_text()
 
@@ -163,9 +160,7 @@ def installed(tmp_path) -> str:
     """PYTHONPATH with the package as pip would have installed it: with its entry points."""
     info = tmp_path / "zk_executor-0.1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: zk-executor\nVersion: 0.1.0\n"
-    )
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: zk-executor\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text(
         "[apache_airflow_provider]\n"
         "provider_info = zk_executor.get_provider_info:get_provider_info\n"
@@ -183,9 +178,7 @@ def test_airflow_command_and_its_loader_resolve_the_bare_name(installed, tmp_pat
         "print(cls.__module__, cls.__name__, ExecutorLoader.get_default_executor_name().alias)\n"
         "sys.argv = ['airflow', 'config', 'get-value', 'zk_executor', 'hosts']\nmain()\n"
     )
-    output = run_python(
-        code, PYTHONPATH=installed, AIRFLOW__CORE__EXECUTOR="ZkExecutor"
-    )
+    output = run_python(code, PYTHONPATH=installed, AIRFLOW__CORE__EXECUTOR="ZkExecutor")
     assert output.splitlines()[-3:] == [
         "ZkExecutor:zk_executor.ZkExecutor",
         "zk_executor.executor ZkExecutor ZkExecutor",
@@ -222,9 +215,7 @@ def test_every_worker_option_is_passed_on(monkeypatch):
     executed = []
     monkeypatch.setattr(commands, "_find_worker", lambda: "/bin/zk-worker")
     monkeypatch.setattr(os, "execv", lambda _, command: executed.extend(command[3:]))
-    flags = (
-        "slots queues name http-port http-host hosts root team drain-timeout kill-grace"
-    )
+    flags = "slots queues name http-port http-host hosts root team drain-timeout kill-grace"
     words = [f"--{flag}=x" for flag in (*flags.split(), "log-level")]
     commands.worker.__wrapped__(parse("worker", *words, "--version"))
     assert executed == [*words, "--version"]

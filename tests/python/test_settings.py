@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 from airflow.exceptions import AirflowConfigException
 from airflow.executors.base_executor import ExecutorConf
+
 from zk_executor import ZkExecutor
 from zk_executor.get_provider_info import DEFAULTS
 from zk_executor.settings import (
@@ -62,9 +63,7 @@ def option(monkeypatch, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), INVALID)
-def test_invalid_option_names_section_option_value_and_what_is_allowed(
-    monkeypatch, name, value
-):
+def test_invalid_option_names_section_option_value_and_what_is_allowed(monkeypatch, name, value):
     option(monkeypatch, name, value)
     with pytest.raises(InvalidSetting) as caught:
         read_all()
@@ -148,9 +147,7 @@ def test_port_of_the_log_server_is_named_when_it_is_the_invalid_one(monkeypatch)
 
 def test_executor_refuses_to_be_made_with_an_invalid_option(core, monkeypatch):
     option(monkeypatch, "root", "nowhere")
-    with pytest.raises(
-        AirflowConfigException, match=r"\[zk_executor\] root = 'nowhere'"
-    ):
+    with pytest.raises(AirflowConfigException, match=r"\[zk_executor\] root = 'nowhere'"):
         ZkExecutor()
 
 

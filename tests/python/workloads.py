@@ -11,13 +11,12 @@ from airflow.executors.workloads.base import BundleInfo
 from airflow.executors.workloads.callback import CallbackDTO, CallbackFetchMethod
 from airflow.executors.workloads.task import TaskInstanceDTO
 from airflow.models.taskinstancekey import TaskInstanceKey
+
 from fake_core import Event, FakeCore, Session
 from zk_executor import ZkExecutor
 
 
-def task(
-    task_id: str = "t1", *, dispatch: str | None = "d1", **fields: Any
-) -> ExecuteTask:
+def task(task_id: str = "t1", *, dispatch: str | None = "d1", **fields: Any) -> ExecuteTask:
     ti: dict[str, Any] = {
         "id": uuid.uuid4(),
         "dag_version_id": uuid.uuid4(),
@@ -67,9 +66,7 @@ def connection_test(queue: str | None = None) -> TestConnection:
 class OrphanedTask:
     """What the executor may read of a task instance row."""
 
-    def __init__(
-        self, task_id: str, dispatch: str | None, queue: str = "default"
-    ) -> None:
+    def __init__(self, task_id: str, dispatch: str | None, queue: str = "default") -> None:
         self.external_executor_id = dispatch
         self.queue = queue
         self.key = TaskInstanceKey("dag", task_id, "run", 1, -1)

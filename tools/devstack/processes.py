@@ -246,6 +246,15 @@ def kill_strays() -> list[str]:
     return strays
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and is not a zombie that only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def descendants(pid: int) -> list[int]:
     """Return the ids of the processes below pid, parents first."""
     children: dict[int, list[int]] = {}

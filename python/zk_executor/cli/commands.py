@@ -38,9 +38,7 @@ class _WithFlags:
 
     def get(self, section: str, key: str, *, fallback: Any) -> Any:
         given = self.flags.get(key)
-        return (
-            self.conf.get(section, key, fallback=fallback) if given is None else given
-        )
+        return self.conf.get(section, key, fallback=fallback) if given is None else given
 
 
 def _exit(code: int, message: str) -> NoReturn:
@@ -91,9 +89,7 @@ def worker(args: Namespace) -> None:
 @providers_configuration_loaded
 def workers(args: Namespace) -> None:
     """Prints the live workers."""
-    _print(
-        args, "inspect_workers", lambda row: {**row, "queues": ",".join(row["queues"])}
-    )
+    _print(args, "inspect_workers", lambda row: {**row, "queues": ",".join(row["queues"])})
 
 
 @cli_utils.action_cli(check_db=False)
@@ -114,9 +110,7 @@ def _print(
     for_people: Callable[[Mapping[str, Any]], dict[str, Any]],
 ) -> None:
     team = args.team or "default"
-    conf: Conf = _WithFlags(
-        ExecutorConf(args.team), {"hosts": args.hosts, "root": args.root}
-    )
+    conf: Conf = _WithFlags(ExecutorConf(args.team), {"hosts": args.hosts, "root": args.root})
     try:
         settings = read_executor_settings(conf)
     except InvalidSetting as error:

@@ -25,9 +25,7 @@ ARG_TEAM = Arg(("--team",), help="Team (default: the one without a name)")
 # Values pass as they are: zk-worker checks them, whether they come from here, from its own command
 # line or from the environment.
 WORKER_VALUE_ARGS = (
-    Arg(
-        ("--slots",), help="Tasks at the same time (default: zk_executor.worker_slots)"
-    ),
+    Arg(("--slots",), help="Tasks at the same time (default: zk_executor.worker_slots)"),
     Arg(
         ("--queues",),
         help="Queues to serve, separated by commas (default: zk_executor.worker_queues)",

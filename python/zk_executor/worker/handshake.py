@@ -64,7 +64,9 @@ def read() -> dict[str, Any]:
         "log_level": settings.log_level,
         "preload": list(settings.preload),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),
-        "base_log_folder": os.path.expanduser(conf.get_mandatory_value("logging", "base_log_folder")),
+        "base_log_folder": os.path.expanduser(
+            conf.get_mandatory_value("logging", "base_log_folder")
+        ),
         "log_clock_grace_s": conf.getint("webserver", "log_request_clock_grace", fallback=30),
         "execution_api_server_url": get_execution_api_server_url(),
         "bundle_cleanup_interval_s": conf.getint(

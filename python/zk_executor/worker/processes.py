@@ -7,6 +7,7 @@ Linux only. Safe to call from any thread.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -57,10 +58,8 @@ def descendants(pid: int) -> list[int]:
 
 def kill(pid: int, number: int) -> None:
     """Send a signal; a process that is gone is no error."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def kill_all_descendants(pid: int) -> None:

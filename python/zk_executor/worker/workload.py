@@ -58,10 +58,9 @@ def _refused_the_start(error: BaseException) -> bool:
 def run(workload_json: str, server: str) -> dict[str, str]:
     """Run one workload to its end. Blocks; never raises."""
     try:
-        from pydantic import TypeAdapter
-
         from airflow.executors import workloads
         from airflow.executors.base_executor import BaseExecutor
+        from pydantic import TypeAdapter
 
         adapter: TypeAdapter[Any] = TypeAdapter(workloads.ExecutorWorkload)
         workload = adapter.validate_json(workload_json)

@@ -19,6 +19,7 @@ When the worker's end closes, the worker is dead: everything below this process 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import json
@@ -83,10 +84,8 @@ class Zygote:
                 wait = max(0.0, self._next_cleanup - time.monotonic())
                 readable, _, _ = select.select([self._channel, self._wakeup], [], [], wait)
                 if self._wakeup in readable:
-                    try:
+                    with contextlib.suppress(BlockingIOError):
                         self._wakeup.recv(4096)
-                    except BlockingIOError:
-                        pass
                 self._reap()
                 if self._channel in readable:
                     for message in self._channel.receive():
@@ -112,7 +111,9 @@ class Zygote:
             os.close(read_end)
             os.close(write_end)
             info = f"cannot fork: {error}"
-            self._channel.send({"event": "exited", "id": dispatch, "outcome": "failed", "info": info})
+            self._channel.send(
+                {"event": "exited", "id": dispatch, "outcome": "failed", "info": info}
+            )
             return
         if pid == 0:
             self._become_child()

@@ -274,8 +274,8 @@ TEST_F(CoreTest, AdoptsWhatIsQueuedRunningOrFinishedAndReportsTheRestAsGone) {
   Run(Duration{3000});
   std::map<std::string, std::string> told;
   for (const auto& event : events_) told[event.dispatch_id] = event.outcome;
-  EXPECT_EQ(told, (std::map<std::string, std::string>{{"finished", "success"},
-                                                       {"nowhere", "gone"}}));
+  EXPECT_EQ(told,
+            (std::map<std::string, std::string>{{"finished", "success"}, {"nowhere", "gone"}}));
   // Their results still go to the dead scheduler's directory.
   PutResult("running", "success");
   Run(Duration{6000});

@@ -223,7 +223,8 @@ TEST_F(HttpServerTest, ExplainsRefusalToCallerAndOwner) {
 
 TEST_F(HttpServerTest, RefusesPathsThatLeaveTheFolder) {
   for (const char* path : {"../x.log", "%2e%2e/x.log", "a/..%2f..%2fx.log"}) {
-    const auto reply = Raw(std::string("GET /log/") + path + " HTTP/1.1", Authorization("../x.log"));
+    const auto reply =
+        Raw(std::string("GET /log/") + path + " HTTP/1.1", Authorization("../x.log"));
     EXPECT_TRUE(reply.starts_with("HTTP/1.1 400 ")) << path << ": " << reply;
   }
 }

@@ -99,8 +99,8 @@ TEST_F(LogAccessTest, RefusesEverythingWhenSecretIsEmpty) {
 }
 
 TEST_F(LogAccessTest, RefusesExpiredTokenAfterGrace) {
-  EXPECT_EQ(
-      CheckToken({.filename = kLog, .exp = std::to_string(kTestNow - kTestGrace + 1)}).status, 200);
+  EXPECT_EQ(CheckToken({.filename = kLog, .exp = std::to_string(kTestNow - kTestGrace + 1)}).status,
+            200);
   ExpectRefused({.filename = kLog, .exp = std::to_string(kTestNow - kTestGrace)}, "expired 30 s");
 }
 

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One real Airflow with real workers: how tasks end, where they run, what a person sees.
+
+The executor is set by its bare name, and ZooKeeper starts last: the scheduler must not mind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack import AirflowStack, ZkWorker, ZooKeeperServer, zk_executor_options
+from devstack.processes import descendants, is_running, wait_until
+
+pytestmark = pytest.mark.e2e
+
+DAGS = Path(__file__).parent / "dags"
+DAG_IDS = [
+    "fails_and_calls_back",
+    "killed_for_good",
+    "killed_then_retried",
+    "loses_its_worker",
+    "nobody_serves",
+    "supervisor_killed",
+    "takes_too_long",
+    "talks_while_it_runs",
+    "two_queues",
+    "vanishing",
+]
+
+
+class Fleet:
+    """The stack and the workers that the tests share."""
+
+    def __init__(self, stack: AirflowStack, left: ZkWorker, right: ZkWorker) -> None:
+        self.stack = stack
+        self.client = stack.client
+        self.left = left
+        self.right = right
+
+    def worker(self, name: str, *queues: str) -> ZkWorker:
+        """A further worker, not started."""
+        return ZkWorker(self.stack.home, self.stack.env, name=name, slots=2, queues=queues)
+
+    def cli(self, name: str, *arguments: str) -> list[dict]:
+        text = self.stack.run(name, "zk", *arguments, "--output", "json")
+        return json.loads(text[text.index("[") :])
+
+
+@pytest.fixture(scope="module")
+def fleet(session_folder: Path, airflow_database: Callable[[], str]) -> Iterator[Fleet]:
+    zookeeper = ZooKeeperServer(session_folder / "supervision-zookeeper")
+    stack = AirflowStack(
+        session_folder / "supervision",
+        database=airflow_database(),
+        executor="ZkExecutor",
+        options=zk_executor_options(zookeeper)
+        | {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "5"},
+    )
+    stack.add_dags([DAGS / "supervised.py", DAGS / "vanishing.py"])
+    left = ZkWorker(
+        stack.home, stack.env, name="left", queues=["left", "default"], http_port=stack.log_port
+    )
+    right = ZkWorker(stack.home, stack.env, name="right", queues=["right"])
+    try:
+        # Without ZooKeeper: scheduler and worker start, and wait for it.
+        stack.start()
+        left.start(wait=False)
+        right.start(wait=False)
+        stack.wait_dags(DAG_IDS)
+        zookeeper.start()
+        left.wait_ready()
+        right.wait_ready()
+        yield Fleet(stack, left, right)
+    finally:
+        left.stop()
+        right.stop()
+        stack.stop()
+        zookeeper.stop()
+
+
+def test_task_killed_by_sigkill_is_retried_with_the_reason_in_its_log(fleet: Fleet) -> None:
+    run = fleet.client.trigger("killed_then_retried")
+    task = fleet.client.wait_task(
+        "killed_then_retried", run, "kill_myself_once", ["success"], timeout=60
+    )
+    assert task.try_number == 2
+    log = fleet.client.log("killed_then_retried", run, "kill_myself_once", try_number=1)
+    assert "first words" in log
+    assert "Process terminated by signal" in log
+    assert "killed by SIGKILL" in fleet.left.output()
+
+
+def test_task_killed_by_sigkill_without_retries_fails(fleet: Fleet) -> None:
+    run = fleet.client.trigger("killed_for_good")
+    fleet.client.wait_task("killed_for_good", run, "kill_myself", ["failed"], timeout=60)
+
+
+def test_task_whose_supervisor_is_killed_dies_with_it_and_is_retried(fleet: Fleet) -> None:
+    run = fleet.client.trigger("supervisor_killed")
+    task = fleet.client.wait_task(
+        "supervisor_killed", run, "kill_my_supervisor", ["success"], timeout=60
+    )
+    assert task.try_number == 2
+    assert (fleet.stack.home / "marks" / "supervisor_killed").read_text() == "xx"
+
+
+def test_failure_callback_of_a_failing_task_runs(fleet: Fleet) -> None:
+    run = fleet.client.trigger("fails_and_calls_back")
+    fleet.client.wait_task("fails_and_calls_back", run, "fail", ["failed"], timeout=60)
+    assert (fleet.stack.home / "marks" / "failure_callback").read_text() == "x"
+    assert "this one always fails" in fleet.client.log("fails_and_calls_back", run, "fail")
+
+
+def test_task_over_its_execution_timeout_fails(fleet: Fleet) -> None:
+    run = fleet.client.trigger("takes_too_long")
+    fleet.client.wait_task("takes_too_long", run, "sleep", ["failed"], timeout=60)
+    assert "Timeout" in fleet.client.log("takes_too_long", run, "sleep")
+
+
+def test_log_is_shown_while_the_task_runs_and_after_it_ended(fleet: Fleet) -> None:
+    run = fleet.client.trigger("talks_while_it_runs")
+    fleet.client.wait_task("talks_while_it_runs", run, "talk", ["running"], timeout=60)
+    wait_until(
+        lambda: "I am running now" in fleet.client.log("talks_while_it_runs", run, "talk"),
+        "the log of a running task",
+        timeout=30,
+        interval=0.5,
+    )
+    (fleet.stack.home / "marks" / "enough").touch()
+    fleet.client.wait_task("talks_while_it_runs", run, "talk", ["success"], timeout=60)
+    assert "I am running now" in fleet.client.log("talks_while_it_runs", run, "talk")
+
+
+def test_workers_with_different_queues_run_only_theirs(fleet: Fleet) -> None:
+    run = fleet.client.trigger("two_queues")
+    fleet.client.wait_runs([("two_queues", run)], timeout=60)
+    assert fleet.client.run_state("two_queues", run) == "success"
+    assert "two_queues.on_the_left" in fleet.left.output()
+    assert "two_queues.on_the_right" in fleet.right.output()
+    assert "two_queues.on_the_right" not in fleet.left.output()
+    assert "two_queues.on_the_left" not in fleet.right.output()
+
+
+def test_task_for_a_queue_that_nobody_serves_waits_visibly_until_somebody_does(
+    fleet: Fleet,
+) -> None:
+    run = fleet.client.trigger("nobody_serves")
+    fleet.client.wait_task("nobody_serves", run, "wait_for_a_worker", ["queued"], timeout=60)
+
+    def nobody() -> dict | None:
+        queues = {row["queue"]: row for row in fleet.cli("queues", "queues")}
+        return queues.get("nobody")
+
+    row = wait_until(nobody, "the queue to be listed", timeout=60, interval=0.5)
+    assert int(row["depth"]) == 1
+    assert int(row["workers"]) == 0
+    assert float(row["oldest_age_seconds"]) >= 0
+    with fleet.worker("helper", "nobody"):
+        fleet.client.wait_task("nobody_serves", run, "wait_for_a_worker", ["success"], timeout=60)
+
+
+def test_task_whose_dag_file_is_gone_fails_and_its_log_says_so(fleet: Fleet) -> None:
+    run = fleet.client.trigger("vanishing")
+    fleet.client.wait_task("vanishing", run, "never_found", ["queued"], timeout=60)
+    (fleet.stack.dags / "vanishing.py").unlink()
+    with fleet.worker("late", "late"):
+        fleet.client.wait_task("vanishing", run, "never_found", ["failed"], timeout=90)
+    log = fleet.client.log("vanishing", run, "never_found")
+    assert "vanishing" in log
+    assert "not found" in log.lower() or "no such file" in log.lower() or "failed" in log.lower()
+
+
+def test_worker_killed_by_sigkill_leaves_no_process_and_its_task_is_retried(fleet: Fleet) -> None:
+    run = fleet.client.trigger("loses_its_worker")
+    first = fleet.worker("fragile-1", "fragile")
+    first.start()
+    marks = fleet.stack.home / "marks"
+    wait_until(lambda: (marks / "survive-1").exists(), "the first try", timeout=60)
+    below = descendants(first.process.pid)
+    assert len(below) >= 3, "zygote, supervisor, task"
+    first.kill()
+    wait_until(
+        lambda: not any(is_running(pid) for pid in below),
+        "the killed worker's processes to end",
+        timeout=20,
+    )
+    with fleet.worker("fragile-2", "fragile"):
+        task = fleet.client.wait_task("loses_its_worker", run, "survive", ["success"], timeout=90)
+    assert task.try_number == 2
+    assert (marks / "survive-1").read_text() == "x"
+    assert (marks / "survive-2").read_text() == "x"
+
+
+def test_workers_are_listed_with_their_queues_and_slots(fleet: Fleet) -> None:
+    workers = {row["worker"].rsplit("-", 1)[0]: row for row in fleet.cli("workers", "workers")}
+    assert {"left", "right"} <= set(workers)
+    assert workers["right"]["state"] == "active"
+    assert "right" in str(workers["right"]["queues"])
+
+
+def test_provider_and_its_options_are_shown_by_airflow(fleet: Fleet) -> None:
+    assert "zk-executor" in fleet.stack.run("providers", "providers", "list")
+    assert "session_timeout" in fleet.stack.run(
+        "config", "config", "list", "--section", "zk_executor"
+    )
+    value = fleet.stack.run("value", "config", "get-value", "core", "executor")
+    assert "ZkExecutor:zk_executor.ZkExecutor" in value
