@@ -66,7 +66,7 @@ Flags Flags::Parse(int argc, char** argv) {
       ->envname("ZK_WORKER_SLOTS");
   app.add_option("--queues", flags.queues, "Queues to serve, comma-separated [worker_queues]")
       ->envname("ZK_WORKER_QUEUES");
-  app.add_option("--name", flags.name, "Name in `airflow zk workers`; default: the host's name")
+  app.add_option("--name", flags.name, "Name in `airflow zk workers`; default: the host name")
       ->envname("ZK_WORKER_NAME");
   app.add_option("--http-port", flags.http_port,
                  "Port for logs, metrics and health; 0: any free one [worker_http_port]")

@@ -132,14 +132,14 @@ class ZkExecutor(BaseExecutor):
 
     @_guarded
     def end(self) -> None:
-        """Takes what has already arrived and closes the session. Running tasks go on."""
+        """Closes the session. Running tasks go on.
+
+        Takes no more events: the scheduler reads none after this. What is still in ZooKeeper is
+        for the scheduler that adopts.
+        """
         session, self._started = self._session, False
         if session is None:
             return
-        try:
-            self._apply_events(session)
-        except Exception:
-            self.log.exception("cannot take the last events")
         self._session = None
         session.stop(_STOP_TIMEOUT_MS)
 

@@ -316,7 +316,13 @@ def test_session_places_and_collects_through_a_real_worker(
 
 def test_revoked_entry_is_gone_and_nobody_runs_it(zookeeper: ZooKeeperServer, root: str) -> None:
     executor = session(zookeeper, root)
-    where = dict(hosts=zookeeper.hosts, root=root, team="default", digest_auth="", timeout_ms=10000)
+    where = {
+        "hosts": zookeeper.hosts,
+        "root": root,
+        "team": "default",
+        "digest_auth": "",
+        "timeout_ms": 10000,
+    }
 
     def depth() -> int:
         return sum(row["depth"] for row in _core.inspect_queues(**where))

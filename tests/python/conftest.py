@@ -23,14 +23,14 @@ os.environ.update(
 _ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(_ROOT / "python"), str(Path(__file__).parent)]
 
-from fake_core import FakeCore
+from fake_core import FakeCore  # noqa: E402
 
 _CORE = FakeCore()
 sys.modules["zk_executor._core"] = _CORE
 
-import pytest
+import pytest  # noqa: E402
 
-from workloads import Driver
+from workloads import Driver  # noqa: E402
 
 
 @pytest.fixture

@@ -74,12 +74,13 @@ class AirflowClient:
         path: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """One call below /api/v2; returns the decoded JSON, None if there is none."""
         if not self._token:
             self._token = self._send("GET", "/auth/token", None)["access_token"]
         address = f"/api/v2{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
-        return self._send(method, address, body)
+        return self._send(method, address, body, headers)
 
     def health(self) -> dict[str, str]:
         """Status by component, empty while nobody answers."""
@@ -221,12 +222,22 @@ class AirflowClient:
             if not answer[key] or len(items) >= answer["total_entries"]:
                 return items
 
-    def _send(self, method: str, address: str, body: Mapping[str, Any] | None) -> Any:
+    def _send(
+        self,
+        method: str,
+        address: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         request = urllib.request.Request(
             self.base_url + address,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            headers={
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                **(headers or {}),
+            },
         )
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")

@@ -42,7 +42,7 @@ class Channel:
             raise ChannelClosed from error
 
     def receive(self) -> list[dict[str, Any]]:
-        """Reads what is there and returns the complete messages. Raises ChannelClosed at the end."""
+        """Read what is there; return the complete messages. Raises ChannelClosed at the end."""
         try:
             data = self._socket.recv(1 << 18)
         except OSError as error:

@@ -55,6 +55,7 @@ def read() -> dict[str, Any]:
         "secret": shared.encryption_secret.decode(),
         "slots": settings.slots,
         "queues": list(settings.queues),
+        "configured_host": settings.host,
         "hostname": settings.host or get_hostname(),
         "http_host": settings.http_host,
         "http_port": settings.http_port,

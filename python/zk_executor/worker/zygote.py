@@ -31,7 +31,7 @@ import sys
 import time
 from typing import Any
 
-from zk_executor.worker import handshake, processes, workload
+from zk_executor.worker import handshake, hostname, processes, workload
 from zk_executor.worker.channel import Channel, ChannelClosed
 
 PRELOAD = (
@@ -201,6 +201,7 @@ def _first_stage(channel: Channel, fd: int) -> None:
         sys.exit(2)
     channel.send({"event": "hello", **values})
     environment = handshake.clean_environment(dict(os.environ))
+    environment.update(hostname.environment(values["configured_host"]))
     environment[STAGE_VARIABLE] = json.dumps(
         {
             "server": values["execution_api_server_url"],

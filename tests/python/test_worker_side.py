@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python side of a worker, piece by piece; the whole is tested in tests/integration."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import struct
+from types import SimpleNamespace
+
+import pytest
+
+from zk_executor.worker import handshake, hostname, workload
+from zk_executor.worker.channel import FRAME_BYTES_MAX, Channel, ChannelClosed
+
+
+def api_error(status: int, path: str, name: str = "ServerResponseError") -> Exception:
+    """As Airflow's client raises it."""
+    error = type(name, (Exception,), {})(f"status {status}")
+    error.request = SimpleNamespace(url=f"http://api/execution/task-instances/1{path}")
+    error.response = SimpleNamespace(status_code=status, request=error.request)
+    return error
+
+
+@pytest.mark.parametrize("code", [0, None])
+def test_exit_without_a_code_or_with_0_is_success(code: int | None) -> None:
+    assert workload.outcome_of_exit(code) == {"outcome": "success", "info": ""}
+
+
+def test_exit_by_sigkill_names_the_signal_and_the_likely_cause() -> None:
+    outcome = workload.outcome_of_exit(-signal.SIGKILL)
+    assert outcome["outcome"] == "failed"
+    assert "SIGKILL" in outcome["info"]
+    assert "memory" in outcome["info"]
+
+
+def test_exit_with_a_code_tells_the_code() -> None:
+    assert "code 3" in workload.outcome_of_exit(3)["info"]
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "outcome"),
+    [
+        (401, "/run", "token"),
+        (403, "/run", "token"),
+        (404, "/run", "stale"),
+        (409, "/run", "stale"),
+        (500, "/run", "failed"),
+        (403, "/state", "failed"),
+        (409, "/state", "failed"),
+    ],
+)
+def test_refusal_by_the_api_server_is_told_by_status_and_call(
+    status: int, path: str, outcome: str
+) -> None:
+    assert workload.outcome_of_error(api_error(status, path))["outcome"] == outcome
+
+
+def test_task_that_already_runs_elsewhere_is_told_apart() -> None:
+    error = api_error(409, "/run", "TaskAlreadyRunningError")
+    assert workload.outcome_of_error(error)["outcome"] == "already_running"
+
+
+def test_unreadable_workload_fails_without_quoting_it() -> None:
+    outcome = workload.run('{"token": "eyJsecret", "type": "ExecuteTask"}', "http://localhost")
+    assert outcome["outcome"] == "failed"
+    assert "eyJsecret" not in outcome["info"]
+
+
+def test_secrets_are_taken_out_of_the_environment_in_every_spelling() -> None:
+    environment = {
+        "AIRFLOW__API__SECRET_KEY": "1",
+        "AIRFLOW__API__SECRET_KEY_CMD": "2",
+        "AIRFLOW__API_AUTH__JWT_SECRET_SECRET": "3",
+        "AIRFLOW__ZK_EXECUTOR__ENCRYPTION_KEY": "4",
+        "AIRFLOW__ZK_EXECUTOR__DIGEST_AUTH": "5",
+        "AIRFLOW__ZK_EXECUTOR__HOSTS": "kept",
+        "PATH": "kept",
+    }
+    assert set(handshake.clean_environment(environment).values()) == {"kept"}
+
+
+def test_configured_host_becomes_airflows_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.utils.net import get_hostname
+
+    for name, value in hostname.environment("worker-1.example.org").items():
+        monkeypatch.setenv(name, value)
+    assert get_hostname() == "worker-1.example.org"
+    assert hostname.environment("") == {}
+
+
+@pytest.fixture
+def ends() -> tuple[Channel, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return Channel(ours), theirs
+
+
+def test_channel_puts_split_frames_together(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    body = b'{"op": "run", "id": "\xc3\xa9"}'
+    frame = struct.pack(">I", len(body)) + body
+    other.sendall(frame + frame[:7])
+    assert channel.receive() == [{"op": "run", "id": "é"}]
+    other.sendall(frame[7:])
+    assert channel.receive() == [{"op": "run", "id": "é"}]
+
+
+def test_channel_closed_by_the_worker_is_told(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    other.close()
+    with pytest.raises(ChannelClosed):
+        channel.receive()
+    with pytest.raises(ChannelClosed):
+        channel.send({"event": "exited"})
+
+
+def test_channel_refuses_a_frame_that_is_too_large(ends: tuple[Channel, socket.socket]) -> None:
+    channel, other = ends
+    other.sendall(struct.pack(">I", FRAME_BYTES_MAX + 1))
+    with pytest.raises(ChannelClosed):
+        channel.receive()
