@@ -120,7 +120,7 @@ install_project() {
   if done_already "$stamp" "$hash"; then return; fi
   say "building ZkExecutor into $VENV (log: ${log#"$ROOT"/})"
   rm -f "$stamp"
-  if ! CCACHE_DIR="$BUILD/ccache" CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
+  if ! CCACHE_DIR="$BUILD/ccache" CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
        "$VENV/bin/pip" install --disable-pip-version-check --no-build-isolation --no-deps \
          --force-reinstall --verbose "--config-settings=build-dir=$BUILD/wheel" . > "$log" 2>&1; then
     { grep -nE "error:|Error:|FAILED:" "$log" || tail -n 5 "$log"; } | head -n 30 >&2

@@ -138,7 +138,7 @@ def test_log_is_shown_while_the_task_runs_and_after_it_ended(fleet: Fleet) -> No
         timeout=30,
         interval=0.5,
     )
-    (fleet.stack.home / "marks" / "enough").touch()
+    (fleet.stack.home / "marks" / "gate").write_bytes(b"")
     fleet.client.wait_task("talks_while_it_runs", run, "talk", ["success"], timeout=60)
     assert "I am running now" in fleet.client.log("talks_while_it_runs", run, "talk")
     assert not (fleet.stack.home / "logs" / "dag_id=talks_while_it_runs").exists()

@@ -7,7 +7,6 @@ import datetime
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from airflow.sdk import dag, task
@@ -22,13 +21,11 @@ def mark(name: str) -> None:
         file.write("x")
 
 
-def wait_for_file(name: str) -> None:
-    """Until the test lets the task go; at most two minutes."""
-    for _ in range(1200):
-        if (MARKS / name).exists():
-            return
-        time.sleep(0.1)
-    raise TimeoutError(name)
+def wait_at_gate(name: str) -> None:
+    """Block until the test opens the FIFO of this name for writing."""
+    MARKS.mkdir(exist_ok=True)
+    os.mkfifo(MARKS / name)
+    (MARKS / name).read_bytes()
 
 
 @dag(schedule=None, start_date=START, catchup=False)
@@ -58,7 +55,7 @@ def supervisor_killed():
         mark("supervisor_killed")
         if ti.try_number == 1:
             os.kill(os.getppid(), signal.SIGKILL)
-            time.sleep(600)
+            signal.pause()
 
     kill_my_supervisor()
 
@@ -76,7 +73,7 @@ def fails_and_calls_back():
 def takes_too_long():
     @task(execution_timeout=datetime.timedelta(seconds=1))
     def sleep():
-        time.sleep(600)
+        signal.pause()
 
     sleep()
 
@@ -86,7 +83,7 @@ def talks_while_it_runs():
     @task
     def talk():
         print("I am running now", flush=True)
-        wait_for_file("enough")
+        wait_at_gate("gate")
 
     talk()
 
