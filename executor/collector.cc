@@ -58,6 +58,7 @@ void Collector::Apply(const std::string& dir, const std::vector<std::string>& na
   for (const auto& name : names) {
     const auto result = ResultName::Decode(name);
     if (!result) continue;  // not ours to read, nor to delete
+    if (handed_on_.contains(result->dispatch)) continue;
     if (!wanted_(result->dispatch)) {
       // Late or repeated. In a dead scheduler's directory it may be wanted by
       // another scheduler that adopted it.
@@ -65,8 +66,7 @@ void Collector::Apply(const std::string& dir, const std::vector<std::string>& na
       continue;
     }
     if (result->outcome == "success") {
-      sink_(Event{result->dispatch, result->outcome, "", ""});
-      finished.push_back(name);
+      HandOn(dir, name, Event{result->dispatch, result->outcome, "", ""});
     } else if (reading_.insert(dir + "/" + name).second) {
       Read(dir, name, Event{result->dispatch, result->outcome, "", ""});
     }
@@ -89,9 +89,25 @@ void Collector::Read(const std::string& dir, const std::string& name, Event even
       told.info = info.info();
       told.worker = info.worker();
     }
-    if (wanted_(told.dispatch_id)) sink_(std::move(told));
-    Remove(dir, {name});
+    if (wanted_(told.dispatch_id)) {
+      HandOn(dir, name, std::move(told));
+    } else {
+      Remove(dir, {name});
+    }
   });
+}
+
+void Collector::HandOn(const std::string& dir, const std::string& name, Event event) {
+  handed_on_[event.dispatch_id] = {dir, name};
+  sink_(std::move(event));
+}
+
+void Collector::Acknowledge(const std::string& dispatch) {
+  const auto found = handed_on_.find(dispatch);
+  if (found == handed_on_.end()) return;
+  // If the removal is lost, the next listing finds a result that nobody wants.
+  Remove(found->second.dir, {found->second.name});
+  handed_on_.erase(found);
 }
 
 void Collector::Remove(const std::string& dir, std::vector<std::string> names) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Collector: reads results, hands them on, deletes them.
+// Collector: reads results, hands them on, deletes them once they were taken.
 //
 // A result's name says dispatch and outcome, so one listing answers for all;
 // only what did not succeed is read for its reason. A watch tells of new ones,
-// and the owner's slow timer asks anyway. Applying is idempotent: a crash
-// between handing on and deleting shows the result again.
+// and the owner's slow timer asks anyway. A result stays until whoever got it says
+// so: a crash before that shows it again, to this scheduler or to its heir.
 //
 // Threads: the owner's loop. Session: call Resume() in each new one.
 #pragma once
@@ -23,7 +23,7 @@ namespace zkexec {
 
 class Collector {
  public:
-  // True if the dispatch is one of ours: then it is handed on and deleted. False
+  // True if the dispatch is one of ours: then it is handed on. False
   // leaves it in a dead scheduler's directory, and deletes it in our own.
   using Wanted = std::function<bool(const std::string& dispatch)>;
 
@@ -34,6 +34,8 @@ class Collector {
   void Suspend();
   // The watch on a results directory fired.
   void OnChanged(const std::string& path);
+  // The event of this dispatch was taken: its result may go.
+  void Acknowledge(const std::string& dispatch);
   // Lists everything again, whatever the watches said.
   void Poll();
   // Also reads the results of schedulers that are gone, from now on.
@@ -43,6 +45,7 @@ class Collector {
   void List(const std::string& dir, Coordinator::StatusCallback done);
   void Apply(const std::string& dir, const std::vector<std::string>& names);
   void Read(const std::string& dir, const std::string& name, Event event);
+  void HandOn(const std::string& dir, const std::string& name, Event event);
   void Remove(const std::string& dir, std::vector<std::string> names);
   bool IsOwn(const std::string& dir) const { return dir == layout_.ResultDir(scheduler_); }
 
@@ -55,6 +58,11 @@ class Collector {
   bool active_ = false;
   std::set<std::string> dirs_;
   std::set<std::string> reading_;  // full paths whose reason is under way
+  struct HandedOn {
+    std::string dir;
+    std::string name;
+  };
+  std::map<std::string, HandedOn> handed_on_;  // by dispatch; not acknowledged yet
 };
 
 }  // namespace zkexec

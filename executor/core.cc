@@ -138,6 +138,10 @@ void Core::Tick() {
     fleet_.Refresh();
     collector_.Poll();
   }
+  if (now >= next_audit_) {
+    next_audit_ = now + options_.audit_interval;
+    suspect_all_ = suspect_all_ || !dispatches_.empty();
+  }
   if (now >= next_suspect_) {
     next_suspect_ = now + options_.suspect_interval;
     const bool suspects = std::any_of(dispatches_.begin(), dispatches_.end(),

@@ -39,6 +39,7 @@ class Core : public Coordinator::Listener {
     std::size_t workload_bytes_max = 512 * 1024;
     Duration poll_interval{5000};     // of results, and of the fleet
     Duration suspect_interval{1000};  // between looks at runs whose claim is gone
+    Duration audit_interval{60000};   // between looks at every run, unprompted
     Duration loss_grace{4000};        // for a worker to claim its runs again
   };
 
@@ -52,6 +53,8 @@ class Core : public Coordinator::Listener {
   void Adopt(const std::string& dispatch, const std::string& queue);
   // Queued: removed. Held: its worker is told to kill it. No event follows.
   void Revoke(const std::string& dispatch);
+  // Its event reached Airflow; what ZooKeeper holds of it may go.
+  void Acknowledge(const std::string& dispatch) { collector_.Acknowledge(dispatch); }
   // Work that is due. Call at least every 100 ms and after every turn of the loop.
   void Tick();
 
@@ -100,6 +103,7 @@ class Core : public Coordinator::Listener {
   int partitions_ = 0;
   TimePoint next_poll_{};
   TimePoint next_suspect_{};
+  TimePoint next_audit_{};
   bool suspect_all_ = false;  // a worker left: look at every run
   bool looking_ = false;
   bool verifying_ = false;

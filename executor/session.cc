@@ -137,8 +137,18 @@ void ExecutorSession::Revoke(std::string dispatch) {
 }
 
 std::vector<Event> ExecutorSession::DrainEvents() {
-  const std::lock_guard lock(impl_->mutex);
-  return std::exchange(impl_->events, {});
+  std::vector<Event> drained;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    drained = std::exchange(impl_->events, {});
+  }
+  if (drained.empty()) return drained;
+  std::vector<std::string> ids;
+  for (const auto& event : drained) ids.push_back(event.dispatch_id);
+  impl_->loop.Post([impl = impl_.get(), ids = std::move(ids)] {
+    for (const auto& id : ids) impl->core->Acknowledge(id);
+  });
+  return drained;
 }
 
 ExecutorSession::Status ExecutorSession::status() const {

@@ -52,6 +52,7 @@ class ExecutorSession {
   void Place(std::vector<Placement> placements);
   void Adopt(std::vector<std::pair<std::string, std::string>> dispatches);
   void Revoke(std::string dispatch);
+  // Each event once. Its result leaves ZooKeeper only after this has returned it.
   std::vector<Event> DrainEvents();
   Status status() const;
   // Gives what was placed up to `timeout` to reach ZooKeeper, then closes the

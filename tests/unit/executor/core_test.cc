@@ -185,7 +185,7 @@ TEST_F(CoreTest, WorkloadTooLargeIsRejectedAloneAndNamed) {
   EXPECT_NE(events_[0].info.find("max_workload_bytes"), std::string::npos);
 }
 
-TEST_F(CoreTest, ResultBecomesAnEventOnceAndIsDeleted) {
+TEST_F(CoreTest, ResultBecomesAnEventOnceAndStaysUntilItIsAcknowledged) {
   Connect();
   core_->Place(Make("d1"));
   Run();
@@ -194,8 +194,22 @@ TEST_F(CoreTest, ResultBecomesAnEventOnceAndIsDeleted) {
   ASSERT_EQ(events_.size(), 1u);
   EXPECT_EQ(events_[0].outcome, "failed");
   EXPECT_EQ(events_[0].info, "the task process exited with code 3");
+  EXPECT_EQ(server_.Names(layout_.ResultDir("s1")), std::vector<std::string>{"d1=failed"});
+  core_->Acknowledge("d1");
+  Run(Duration{6000});
   EXPECT_TRUE(server_.Names(layout_.ResultDir("s1")).empty());
+  EXPECT_EQ(events_.size(), 1u);
   EXPECT_EQ(core_->outstanding(), 0u);
+}
+
+TEST_F(CoreTest, RunThatLostItsClaimUnnoticedIsFoundByTheAudit) {
+  Connect();
+  core_->Place(Make("d1"));
+  Run(Duration{2000});
+  ClaimAll("w1", /*with_claim=*/false);
+  Run(Duration{70000});
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].outcome, "lost");
 }
 
 TEST_F(CoreTest, ResultThatNobodyWaitsForIsDeletedWithoutAnEvent) {
