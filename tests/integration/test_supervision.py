@@ -66,7 +66,11 @@ def fleet(session_folder: Path, airflow_database: Callable[[], str]) -> Iterator
         session_folder / "supervision",
         database=airflow_database(),
         executor="ZkExecutor",
-        options=zk_executor_options(zookeeper) | {"AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0"},
+        options={
+            **zk_executor_options(zookeeper),
+            "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        },
     )
     stack.add_dags(sorted(DAGS.glob("*.py")))
     left = make_worker(stack, "left", ["left", "default"], stack.log_port)

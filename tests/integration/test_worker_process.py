@@ -216,7 +216,7 @@ def test_log_request_without_a_token_or_with_dots_is_refused(make_worker, tmp_pa
     worker.start()
     for path in ("/log/a.log", "/log/../airflow.cfg", "/log/%2e%2e/airflow.cfg"):
         status, text = get(worker, path)
-        assert status == 403
+        assert status in (400, 403), path
         assert "secret line" not in text
 
 
