@@ -208,6 +208,44 @@ def test_secrets_are_not_in_the_environment_that_tasks_inherit(make_worker) -> N
     assert b"a secret key for logs" not in environment
 
 
+def test_bundle_versions_that_nobody_uses_are_removed(make_worker, tmp_path: Path) -> None:
+    (tmp_path / "versioned_bundle.py").write_text(
+        "from airflow.dag_processing.bundles.local import LocalDagBundle\n"
+        "class VersionedBundle(LocalDagBundle):\n"
+        "    supports_versioning = True\n"
+    )
+    bundles = [
+        {
+            "name": "versioned",
+            "classpath": "versioned_bundle.VersionedBundle",
+            "kwargs": {"path": str(tmp_path / "dags")},
+        }
+    ]
+    storage = tmp_path / "bundles"
+    unused = storage / "versioned" / "versions" / "v1"
+    unused.mkdir(parents=True)
+    tracking = storage / "_tracking" / "versioned"
+    tracking.mkdir(parents=True)
+    (tracking / "v1").write_text("2026-01-01T00:00:00+00:00")
+    worker = make_worker(
+        env={
+            "PYTHONPATH": str(tmp_path),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(storage),
+            "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_INTERVAL": "1",
+            "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_MIN_VERSIONS": "0",
+            "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_AGE_THRESHOLD": "0",
+        }
+    )
+    worker.start()
+    wait_until(
+        lambda: not unused.exists(),
+        "the unused version to be removed",
+        timeout=60,
+        needs=[worker.process],
+    )
+
+
 def test_log_request_without_a_token_or_with_dots_is_refused(make_worker, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir(exist_ok=True)
