@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -31,13 +32,21 @@ def run(*command: str, folder: Path, env: dict[str, str] | None = None) -> None:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked source distribution, far from the repository."""
+    """The unpacked source distribution of a clean checkout, far from the repository."""
     folder = tmp_path_factory.mktemp("sdist")
+    checkout = folder / "checkout"
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
     build = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder)]
-    run(*build, folder=ROOT)
+    run(*build, folder=checkout)
     (archive,) = folder.glob("zk_executor-*.tar.gz")
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder)
     return archive.with_name(archive.name.removesuffix(".tar.gz"))
 
 
