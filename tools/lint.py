@@ -36,12 +36,12 @@ class Skipped(Exception):
 def files(*suffixes: str) -> list[Path]:
     """Files of the repository with one of these endings, relative to it."""
     found = []
-    todo = [ROOT]
-    while todo:
-        for entry in sorted(todo.pop().iterdir()):
+    pending = [ROOT]
+    while pending:
+        for entry in sorted(pending.pop().iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 if entry.name not in SKIPPED_FOLDERS and not entry.name.endswith(".egg-info"):
-                    todo.append(entry)
+                    pending.append(entry)
             elif entry.suffix in suffixes:
                 found.append(entry.relative_to(ROOT))
     return found

@@ -265,11 +265,11 @@ def descendants(pid: int) -> list[int]:
             # The name in parentheses may hold spaces; the parent is the second field after it.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, todo = [], [pid]
-    while todo:
-        below = children.get(todo.pop(), [])
+    found, pending = [], [pid]
+    while pending:
+        below = children.get(pending.pop(), [])
         found += below
-        todo += below
+        pending += below
     return found
 
 
