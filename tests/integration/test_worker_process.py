@@ -172,6 +172,15 @@ def test_check_config_shows_what_would_be_used_but_no_secret(env) -> None:
     assert "a secret key for logs" not in done.stdout + done.stderr
 
 
+def test_airflow_zk_worker_becomes_zk_worker_with_its_flags(env) -> None:
+    done = run(env, str(BIN / "airflow"), "zk", "worker", "--check-config", "--queues", "a,b")
+    assert done.returncode == 0, done.stderr
+    assert "queues=a,b" in done.stdout
+    done = run(env, str(BIN / "airflow"), "zk", "worker", "--slots", "0")
+    assert done.returncode == 2
+    assert "--slots" in done.stderr
+
+
 def test_worker_killed_by_sigkill_leaves_no_process(make_worker) -> None:
     worker = make_worker()
     worker.start()
