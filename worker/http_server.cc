@@ -34,6 +34,7 @@ constexpr int kOpenAttempts = 5;  // a free port may be taken between our look a
 constexpr std::string_view kLogPrefix = "/log/";
 // How long cpprest needs, once it has stopped listening, to close its sockets.
 constexpr std::chrono::milliseconds kSocketsClose{50};
+constexpr std::chrono::milliseconds kStopListening{2000};
 constexpr std::chrono::milliseconds kPoll{2};
 constexpr char kPlainText[] = "text/plain; charset=utf-8";
 
@@ -310,11 +311,14 @@ void HttpServer::Close() {
   const auto listening = [this] {
     return !ListenAddress::Find(impl_->address.ip, impl_->address.port);
   };
-  while (!closed.is_done() && listening()) std::this_thread::sleep_for(kPoll);
-  const auto until = std::chrono::steady_clock::now() + kSocketsClose;
-  while (!closed.is_done() && std::chrono::steady_clock::now() < until) {
+  using Steady = std::chrono::steady_clock;
+  // Bounded: another process may have taken the port the moment it was free.
+  const auto latest = Steady::now() + kStopListening;
+  while (!closed.is_done() && listening() && Steady::now() < latest) {
     std::this_thread::sleep_for(kPoll);
   }
+  const auto until = Steady::now() + kSocketsClose;
+  while (!closed.is_done() && Steady::now() < until) std::this_thread::sleep_for(kPoll);
   parked.reset();
   try {
     closed.get();
