@@ -244,32 +244,27 @@ void Agent::OnFinished(const std::string& dispatch, const Result<std::vector<OpR
     const auto again = runs_.find(dispatch);
     if (again == runs_.end()) return;
     const auto path = layout_.RunningNode(again->second.queue, again->second.partition, dispatch);
-    zk_.Children(path, Watch::kNo, [this, dispatch, error](Result<std::vector<std::string>> held) {
-      const auto run_now = runs_.find(dispatch);
-      if (run_now == runs_.end()) return;
-      run_now->second.busy = false;
-      if (!held) {
-        // Applied, although its reply was lost; or declared lost by its scheduler.
-        if (held.error().code == ErrorCode::kNotFound) Drop(dispatch);
-        return;
-      }
-      run_now->second.claim.clear();
-      for (const auto& name : *held) {
-        if (!name.starts_with("claim-" + guid_)) continue;
-        run_now->second.claim =
-            layout_.RunningNode(run_now->second.queue, run_now->second.partition, dispatch) + "/" +
-            name;
-      }
-      if (error.code != ErrorCode::kNotFound) return;
-      // The scheduler's directory of results is missing: make it, then try again.
-      run_now->second.busy = true;
-      EnsureNodes(zk_, {layout_.ResultDir(run_now->second.entry.scheduler())},
-                  [this, dispatch](Status) {
-                    if (const auto later = runs_.find(dispatch); later != runs_.end()) {
-                      later->second.busy = false;
-                    }
-                  });
-    });
+    zk_.Children(
+        path, Watch::kNo, [this, dispatch, path, error](Result<std::vector<std::string>> held) {
+          const auto run_now = runs_.find(dispatch);
+          if (run_now == runs_.end()) return;
+          run_now->second.busy = false;
+          if (!held) {
+            // Applied, although its reply was lost; or declared lost by its scheduler.
+            if (held.error().code == ErrorCode::kNotFound) Drop(dispatch);
+            return;
+          }
+          run_now->second.claim = OurClaim(path, *held);
+          if (error.code != ErrorCode::kNotFound) return;
+          // The scheduler's directory of results is missing: make it, then try again.
+          run_now->second.busy = true;
+          EnsureNodes(zk_, {layout_.ResultDir(run_now->second.entry.scheduler())},
+                      [this, dispatch](Status) {
+                        if (const auto later = runs_.find(dispatch); later != runs_.end()) {
+                          later->second.busy = false;
+                        }
+                      });
+        });
   });
 }
 

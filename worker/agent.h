@@ -105,6 +105,9 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool Accept(const Backlog::Item& item, const NodeData& node, Run* run);
   void Settle(const std::string& dispatch);
   void ClaimAgain(const std::string& dispatch);
+  // Of the children of a running node: the path of our claim, empty without one.
+  std::string OurClaim(const std::string& running_node,
+                       const std::vector<std::string>& names) const;
 
   void StartDue();
   void EscalateKills();

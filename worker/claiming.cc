@@ -257,13 +257,8 @@ void Agent::ClaimAgain(const std::string& dispatch) {
       launcher_.Kill(dispatch, Launcher::Signal::kKill);
       return;
     }
-    const auto own = std::find_if(names->begin(), names->end(), [this](const std::string& name) {
-      return name.starts_with("claim-" + guid_);
-    });
-    if (own != names->end()) {
-      found->second.claim = path + "/" + *own;
-      return StartDue();
-    }
+    found->second.claim = OurClaim(path, *names);
+    if (!found->second.claim.empty()) return StartDue();
     found->second.busy = true;
     proto::Claim claim;
     claim.set_worker(options_.worker);
@@ -278,6 +273,14 @@ void Agent::ClaimAgain(const std::string& dispatch) {
                 if (made) StartDue();
               });
   });
+}
+
+std::string Agent::OurClaim(const std::string& running_node,
+                            const std::vector<std::string>& names) const {
+  const auto own = std::find_if(names.begin(), names.end(), [this](const std::string& name) {
+    return name.starts_with("claim-" + guid_);
+  });
+  return own == names.end() ? std::string() : running_node + "/" + *own;
 }
 
 }  // namespace zkexec
