@@ -54,14 +54,17 @@ std::string Layout::RunningNode(const std::string& queue, int partition,
 }
 std::string Layout::ClaimPrefix(const std::string& queue, int partition,
                                 const std::string& dispatch, const std::string& guid) const {
-  return RunningNode(queue, partition, dispatch) + "/claim-" + guid + "-";
+  return RunningNode(queue, partition, dispatch) + "/" + ClaimNamePrefix(guid);
 }
 std::string Layout::ResultNode(const std::string& scheduler, const std::string& dispatch,
                                const std::string& outcome) const {
   return ResultDir(scheduler) + "/" + dispatch + "=" + outcome;
 }
 std::string Layout::KillNode(const std::string& worker, const std::string& dispatch) const {
-  return Control(worker) + "/kill-" + dispatch;
+  return Control(worker) + "/" + kKillPrefix + dispatch;
+}
+std::string Layout::CommandPrefix(const std::string& worker) const {
+  return Control(worker) + "/" + kCommandPrefix;
 }
 
 std::string EntryName::Encode() const {
@@ -95,6 +98,8 @@ std::optional<ResultName> ResultName::Decode(const std::string& name) {
   if (!IsDispatchId(result.dispatch)) return {};
   return result;
 }
+
+std::string ClaimNamePrefix(const std::string& guid) { return "claim-" + guid + "-"; }
 
 std::string EncodeComponent(const std::string& name) {
   const bool dots = name == "." || name == "..";

@@ -10,7 +10,9 @@
 //   running/<queue>/<partition>/<dispatch>                    the workload, held
 //     claim-<guid>-<seq>                    ephemeral sequential; its holder is alive
 //   results/<scheduler>/<dispatch>=<outcome>                  the name is the result
-//   control/<worker>/<command>-<dispatch>   kill
+//   control/<worker>                        persistent; gone means that this incarnation is over
+//     kill-<dispatch>                       end a run
+//     command-<seq>                         persistent sequential; see proto::Command
 //
 // Pure; immutable; safe from any thread.
 #pragma once
@@ -56,6 +58,7 @@ class Layout {
   std::string Controls() const { return base_ + "/control"; }
   std::string Control(const std::string& worker) const { return Controls() + "/" + worker; }
   std::string KillNode(const std::string& worker, const std::string& dispatch) const;
+  std::string CommandPrefix(const std::string& worker) const;
 
  private:
   explicit Layout(std::string base) : base_(std::move(base)) {}
@@ -80,6 +83,12 @@ struct ResultName {
 
   static std::optional<ResultName> Decode(const std::string& name);
 };
+
+// What a child of control/<worker> is named: "kill-<dispatch>" or "command-<seq>".
+inline constexpr char kKillPrefix[] = "kill-";
+inline constexpr char kCommandPrefix[] = "command-";
+// The prefix of the claims that one incarnation of a worker makes.
+std::string ClaimNamePrefix(const std::string& guid);
 
 // Names that people choose (queues, workers, teams) as one path component:
 // everything but [A-Za-z0-9_.-] is written %xx, and so are "." and "..".

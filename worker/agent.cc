@@ -275,7 +275,7 @@ void Agent::ListControl() {
   zk_.Children(dir, Watch::kYes, [this, dir](Result<std::vector<std::string>> commands) {
     if (!commands) return;
     for (const auto& command : *commands) {
-      if (command.starts_with("kill-")) Revoke(command.substr(5));
+      if (command.starts_with(kKillPrefix)) Revoke(command.substr(sizeof kKillPrefix - 1));
       zk_.Multi({Op::Remove(dir + "/" + command)}, [](Result<std::vector<OpResult>>) {});
     }
   });

@@ -263,7 +263,7 @@ void Agent::ClaimAgain(const std::string& dispatch) {
     proto::Claim claim;
     claim.set_worker(options_.worker);
     claim.set_claimed_unix_ms(clock_.UnixMs());
-    zk_.Multi({Op::Create(path + "/claim-" + guid_ + "-", claim.SerializeAsString(),
+    zk_.Multi({Op::Create(path + "/" + ClaimNamePrefix(guid_), claim.SerializeAsString(),
                           NodeMode::kEphemeralSequential)},
               [this, dispatch](Result<std::vector<OpResult>> made) {
                 const auto again = runs_.find(dispatch);
@@ -277,8 +277,9 @@ void Agent::ClaimAgain(const std::string& dispatch) {
 
 std::string Agent::OurClaim(const std::string& running_node,
                             const std::vector<std::string>& names) const {
-  const auto own = std::find_if(names.begin(), names.end(), [this](const std::string& name) {
-    return name.starts_with("claim-" + guid_);
+  const auto prefix = ClaimNamePrefix(guid_);
+  const auto own = std::find_if(names.begin(), names.end(), [&prefix](const std::string& name) {
+    return name.starts_with(prefix);
   });
   return own == names.end() ? std::string() : running_node + "/" + *own;
 }
