@@ -64,8 +64,8 @@ void Collector::Apply(const std::string& dir, const std::vector<std::string>& na
     const auto path = dir + "/" + name;
     if (handed_on_.contains(result->dispatch) || to_remove_.contains(path)) continue;
     if (!wanted_(result->dispatch)) {
-      // Late or repeated. In a dead scheduler's directory it may be wanted by
-      // another scheduler that adopted it.
+      // Late or repeated. In another scheduler's directory it may be wanted by that one, or
+      // by one that adopted it.
       if (IsOwn(dir)) unwanted.push_back(name);
       continue;
     }
@@ -158,18 +158,11 @@ void Collector::ListAll(Coordinator::StatusCallback done) {
   }
 }
 
-void Collector::AdoptDeadSchedulers(Coordinator::StatusCallback done) {
+void Collector::ListAllSchedulers(Coordinator::StatusCallback done) {
   zk_.Children(layout_.Results(), Watch::kNo, [this, done](Result<std::vector<std::string>> all) {
     if (!all) return done(all.error());
-    zk_.Children(layout_.Schedulers(), Watch::kNo,
-                 [this, done, all](Result<std::vector<std::string>> live) {
-                   if (!live) return done(live.error());
-                   const std::set<std::string> alive(live->begin(), live->end());
-                   for (const auto& name : *all) {
-                     if (!alive.contains(name)) dirs_.insert(layout_.ResultDir(name));
-                   }
-                   ListAll(done);
-                 });
+    for (const auto& name : *all) dirs_.insert(layout_.ResultDir(name));
+    ListAll(done);
   });
 }
 

@@ -42,8 +42,9 @@ class Collector {
   void Poll();
   // The same, and says when all is listed.
   void ListAll(Coordinator::StatusCallback done);
-  // Also reads the results of schedulers that are gone, from now on.
-  void AdoptDeadSchedulers(Coordinator::StatusCallback done);
+  // From now on the results of all schedulers are read: what one has placed may have been
+  // adopted, and adopted again. Only what is wanted is taken.
+  void ListAllSchedulers(Coordinator::StatusCallback done);
 
  private:
   void List(const std::string& dir, Coordinator::StatusCallback done);

@@ -230,6 +230,7 @@ void Core::Adopt(const std::string& dispatch, const std::string& queue) {
   adopted.state = Dispatch::State::kToVerify;
   adopted.place.queue = queue;
   adopted.round = round_;
+  adopted_ = true;
   verify_ = true;
 }
 

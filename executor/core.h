@@ -130,10 +130,12 @@ class Core : public Coordinator::Listener, private Placer::Listener {
   TimePoint next_reconcile_{};
   TimePoint next_claims_{};
   bool look_at_claims_ = false;  // of every run of ours, with the next reconciliation
-  bool verify_ = false;          // something was adopted
+  bool verify_ = false;          // something was adopted, or a reconciliation failed
+  bool adopted_ = false;         // ever: then the results of all schedulers are read
+  bool read_all_ = false;        // and must be for what was adopted lately
   bool reconciling_ = false;
   std::uint64_t round_ = 1;
-  std::set<std::string> fences_;
+  std::set<std::string> fences_;  // prefixes of dead schedulers' names, not fenced yet
   std::string last_error_;
   std::map<std::string, Dispatch> dispatches_;
   std::set<std::string> revoked_unplaced_;  // on their way into a queue when they were revoked

@@ -85,20 +85,19 @@ void Core::OnListing(std::uint64_t round, const Result<Inspector::Listing>& list
     return;
   }
   const bool look = std::exchange(look_at_claims_, false);
-  bool adopted = false;
   std::set<std::string> missing;
   for (auto& [id, dispatch] : dispatches_) {
     if (dispatch.state == Dispatch::State::kWaiting || dispatch.round >= round) continue;
     const auto queued = listing->queued.find(id);
     const auto running = listing->running.find(id);
     if (queued == listing->queued.end() && running == listing->running.end()) {
-      adopted = adopted || dispatch.state == Dispatch::State::kToVerify;
       missing.insert(id);
       continue;
     }
     const int slots = dispatch.place.slots;
     dispatch.place = running != listing->running.end() ? running->second : queued->second;
     dispatch.place.slots = slots;
+    if (dispatch.state == Dispatch::State::kToVerify) read_all_ = true;
     dispatch.state = Dispatch::State::kPlaced;
     if (!dispatch.counted) {
       router_.Add(dispatch.place.queue, dispatch.place.partition, slots);
@@ -106,7 +105,7 @@ void Core::OnListing(std::uint64_t round, const Result<Inspector::Listing>& list
     }
     if (look && dispatch.place.entry.empty()) losses_.Look(id, dispatch.place);
   }
-  if (missing.empty()) {
+  if (missing.empty() && !read_all_) {
     reconciling_ = false;
     return;
   }
@@ -117,6 +116,7 @@ void Core::OnListing(std::uint64_t round, const Result<Inspector::Listing>& list
       verify_ = true;
       return;
     }
+    read_all_ = false;
     // The reasons of failures are read after the listing; a sync is answered after them.
     zk_.Sync([this, round, missing](Status synced) {
       if (round != round_) return;
@@ -125,8 +125,9 @@ void Core::OnListing(std::uint64_t round, const Result<Inspector::Listing>& list
       if (synced) OnResultsListed(round, missing);
     });
   };
-  if (adopted) {
-    collector_.AdoptDeadSchedulers(listed);
+  // What was adopted ends in the directory of the scheduler that placed it.
+  if (adopted_) {
+    collector_.ListAllSchedulers(listed);
   } else {
     collector_.ListAll(listed);
   }
