@@ -72,7 +72,8 @@ class Driver {
       Place(std::clamp<std::int64_t>(room, 0, last - Placed()), tag);
       Take(0);
       if (Stalled()) break;
-      const auto pause = rate > 0 ? std::min(1.0 / rate, flags_.drain_ms / 1e3) : flags_.drain_ms / 1e3;
+      const auto pause =
+          rate > 0 ? std::min(1.0 / rate, flags_.drain_ms / 1e3) : flags_.drain_ms / 1e3;
       std::this_thread::sleep_for(std::chrono::duration<double>(pause));
     }
     return Report();
@@ -147,12 +148,14 @@ class Driver {
 
   std::string Workload(const std::string& id, const std::string& file, const std::string& tag,
                        std::int64_t now) const {
-    std::string text = "{\"placed_ns\":" + std::to_string(now) + ",\"tag\":\"" + tag +
-                       "\",\"type\":\"ExecuteTask\",\"token\":\"" + token_ +
-                       "\",\"ti\":{\"id\":\"" + id + "\",\"external_executor_id\":\"" + id +
-                       "\",\"dag_id\":\"bench\",\"task_id\":\"noop\",\"run_id\":\"manual__2026-01-01\","
-                       "\"try_number\":1,\"map_index\":-1,\"pool_slots\":1,\"queue\":\"default\"},"
-                       "\"dag_rel_path\":\"" + file + "\",\"log_path\":\"";
+    std::string text =
+        "{\"placed_ns\":" + std::to_string(now) + ",\"tag\":\"" + tag +
+        "\",\"type\":\"ExecuteTask\",\"token\":\"" + token_ + "\",\"ti\":{\"id\":\"" + id +
+        "\",\"external_executor_id\":\"" + id +
+        "\",\"dag_id\":\"bench\",\"task_id\":\"noop\",\"run_id\":\"manual__2026-01-01\","
+        "\"try_number\":1,\"map_index\":-1,\"pool_slots\":1,\"queue\":\"default\"},"
+        "\"dag_rel_path\":\"" +
+        file + "\",\"log_path\":\"";
     const auto wanted = static_cast<std::size_t>(flags_.workload_bytes);
     while (text.size() + 2 < wanted) text += "dag_id=bench/run_id=manual/";
     text.resize(std::max(text.size(), std::size_t{2}));
@@ -166,7 +169,8 @@ class Driver {
     next_take_ = now + flags_.drain_ms * 1'000'000LL;
     for (const auto& event : session_.DrainEvents()) {
       if (!event.dispatch_id.starts_with(prefix_)) continue;
-      const auto number = std::strtoull(event.dispatch_id.c_str() + prefix_.size() + 5, nullptr, 10);
+      const auto number =
+          std::strtoull(event.dispatch_id.c_str() + prefix_.size() + 5, nullptr, 10);
       latency_.Add((now - placed_ns_.at(number)) / 1000);
       ++outcomes_[event.outcome];
       ++taken_;

@@ -208,8 +208,7 @@ int Run(const Flags& flags) {
   loop.Add(&terminated);
   std::vector<std::unique_ptr<Worker>> workers;
   for (int i = 0; i < flags.workers; ++i) {
-    workers.push_back(
-        std::make_unique<Worker>(flags, i, *layout, *sealer, clock, loop, seen));
+    workers.push_back(std::make_unique<Worker>(flags, i, *layout, *sealer, clock, loop, seen));
     loop.Add(workers.back().get());
   }
   double register_s = -1;
@@ -219,8 +218,9 @@ int Run(const Flags& flags) {
     if (all) all_due = clock.Now() + kTick;
     for (const auto& worker : workers) worker->Tick(all);
     if (register_s < 0 && all &&
-        std::all_of(workers.begin(), workers.end(),
-                    [](const auto& worker) { return worker->registered(); })) {
+        std::all_of(
+            workers.begin(), workers.end(),
+            [](const auto& worker) { return worker->registered(); })) {
       register_s = static_cast<double>(NowNs() - begun) / 1e9;
       std::cout << "ready " << register_s << std::endl;
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A no-op task on Celery with Redis, configured as Airflow's Celery provider does, and its producer.
+"""A no-op task on Celery with Redis, configured as Airflow's provider does it, and its producer.
 
 Runs in .build/bench-venv, which has Celery and no Airflow: as the worker's application, and as a
 script, which sends COUNT tasks and waits for their results, once for each line on stdin.
@@ -17,6 +17,7 @@ import uuid
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready
 
 ADDRESS = os.environ["BENCH_REDIS"]
 # As long as the workload of ours.
@@ -40,6 +41,12 @@ app.conf.update(
 @app.task(name="noop")
 def noop(workload: str) -> None:
     """Nothing."""
+
+
+@worker_ready.connect
+def tell(**_: Any) -> None:
+    """For who started us; at our log level Celery does not say it."""
+    print("worker is ready.", flush=True)
 
 
 def run(count: int) -> dict[str, Any]:

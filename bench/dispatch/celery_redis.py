@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from devstack import Child, DevStackError, free_port, wait_until
-
 from dispatch.flow import saturated
 from dispatch.measures import median
 from dispatch.programs import ROOT, Bench

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from devstack import Child, DevStackError, ZooKeeperServer, wait_until
-
 from dispatch.measures import Histogram, merged
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,8 +41,6 @@ class Bench:
 
     def say(self, text: str) -> None:
         """Progress, for people."""
-        import sys
-
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
@@ -118,7 +116,9 @@ class NoopWorkers:
             child.ask_to_end()
         # The report is written before the sessions are closed.
         for child, report in zip(self._children, self._reports, strict=True):
-            wait_until(lambda report=report: _complete(report), f"{child.name}'s report", timeout=30)
+            wait_until(
+                lambda report=report: _complete(report), f"{child.name}'s report", timeout=30
+            )
         for child in self._children:
             child.stop(5)
         reports = [json.loads(report.read_text()) for report in self._reports]
