@@ -47,7 +47,7 @@ def celery(bench: Bench) -> dict[str, Any]:
             by_size[size].append(run["per_s"])
             sending.append(run["send_per_s"])
             bench.say(f"  Celery, {size} processes: {run['per_s']:.0f} tasks/s")
-        ours += saturated(_once(bench), 4)["per_s_all"]
+        ours += saturated(bench, 4, repeats=1)["per_s_all"]
     best = max(sizes, key=lambda size: median(by_size[size]))
     return {
         "celery_noop_per_s": median(by_size[best]),
@@ -60,11 +60,6 @@ def celery(bench: Bench) -> dict[str, Any]:
             "versions": _versions(),
         },
     }
-
-
-def _once(bench: Bench) -> Bench:
-    folder = bench.folder / f"beside-celery-{bench.counter}"
-    return Bench(bench.zookeeper, folder, bench.quick, repeats=1, counter=bench.counter + 1000)
 
 
 @contextmanager

@@ -26,7 +26,13 @@ def warm_up(bench: Bench) -> dict[str, Any]:
     return {}
 
 
-def saturated(bench: Bench, processes: int) -> dict[str, Any]:
+def _settle(bench: Bench, driver: Driver, workers: NoopWorkers) -> None:
+    """Until each worker knows the others: it looks around every five seconds."""
+    driver.wait_workers(workers.count)
+    driver.run(100 if bench.quick else 1_100, rate=100)
+
+
+def saturated(bench: Bench, processes: int, repeats: int) -> dict[str, Any]:
     """As fast as it goes with so many worker processes; medians of the repeats."""
     root = bench.new_root(f"throughput-{processes}")
     count = 2_000 if bench.quick else 30_000
@@ -35,10 +41,10 @@ def saturated(bench: Bench, processes: int) -> dict[str, Any]:
         NoopWorkers(bench, root, processes=processes, slots=slots) as workers,
         Driver(bench, root) as driver,
     ):
-        driver.wait_workers(workers.count)
+        _settle(bench, driver, workers)
         driver.run(count // 6, outstanding=_outstanding(workers))
         runs, each = [], []
-        for number in range(bench.repeats):
+        for number in range(repeats):
             before = transactions(bench.zookeeper)
             run = driver.run(count, outstanding=_outstanding(workers), tag=f"run{number}")
             each.append((transactions(bench.zookeeper) - before) / run["dispatches"])
@@ -63,7 +69,7 @@ def throughput(bench: Bench) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     details = {}
     for processes in (1, 4) if bench.quick else (1, 4, 16):
-        details[str(processes)] = one = saturated(bench, processes)
+        details[str(processes)] = one = saturated(bench, processes, bench.repeats)
         figures[f"noop_per_s_{processes}"] = one["per_s"]
     figures["noop_per_s"] = figures["noop_per_s_4"]
     figures["txns_per_dispatch"] = details["4"]["txns_per_dispatch"]
@@ -76,7 +82,7 @@ def paced(bench: Bench) -> dict[str, Any]:
     root = bench.new_root("paced")
     seconds = 4 if bench.quick else 20
     with NoopWorkers(bench, root, processes=4) as workers, Driver(bench, root) as driver:
-        driver.wait_workers(workers.count)
+        _settle(bench, driver, workers)
         driver.run(1_000, rate=500)
         before = transactions(bench.zookeeper)
         run = driver.run(500 * seconds, rate=500, tag="paced")
@@ -97,8 +103,7 @@ def trickle(bench: Bench) -> dict[str, Any]:
     root = bench.new_root("trickle")
     seconds = 3 if bench.quick else 10
     with NoopWorkers(bench, root, processes=4) as workers, Driver(bench, root) as driver:
-        driver.wait_workers(workers.count)
-        driver.run(10, rate=50)
+        _settle(bench, driver, workers)
         before = transactions(bench.zookeeper)
         run = driver.run(5 * seconds, rate=5, tag="trickle")
         each = (transactions(bench.zookeeper) - before) / run["dispatches"]
