@@ -135,14 +135,14 @@ install_project() {
 # Celery stays out of Airflow's environment.
 install_neighbours() {
   local stamp="$BUILD/bench-venv/.stamp" hash python
-  hash="$(sha256sum "$ROOT/tools/requirements-bench.txt" | cut -d' ' -f1)"
+  hash="$(sha256sum "$ROOT/bench/requirements.txt" | cut -d' ' -f1)"
   if done_already "$stamp" "$hash"; then return; fi
   python="$(find_python)"
   say "installing Celery for the comparison"
   rm -rf "$BUILD/bench-venv"
   "$python" -m venv "$BUILD/bench-venv" || die "could not make $BUILD/bench-venv"
   "$BUILD/bench-venv/bin/pip" install --quiet --disable-pip-version-check \
-      -r "$ROOT/tools/requirements-bench.txt" || die "pip failed. Is PyPI reachable?"
+      -r "$ROOT/bench/requirements.txt" || die "pip failed. Is PyPI reachable?"
   printf '%s\n' "$hash" > "$stamp"
 }
 
