@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -51,10 +52,12 @@ def main() -> int:
         print(f"bench: there is no {DRIVER}; run tools/bootstrap.sh --bench", file=sys.stderr)
         return 2
     become_subreaper()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and clean up
     FOLDER.mkdir(parents=True, exist_ok=True)
     # Not in /tmp, which may lie in memory, where fsync costs nothing.
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=FOLDER))
-    failed = []
+    failed: list[str] = []
+    result = FOLDER / "dispatch.json"
     try:
         with ZooKeeperServer(folder / "zookeeper") as zookeeper:
             bench = Bench(zookeeper, folder, options.quick, options.repeats)
@@ -70,16 +73,17 @@ def main() -> int:
                     bench.say(f"{name} failed: {error}")
                     failed.append(name)
                 bench.say(f"{name} took {time.monotonic() - started:.0f} s")
+                # Whoever loses patience has what there is.
+                figures["failed_scenarios"] = failed
+                result.write_text(json.dumps(report.complete(figures)) + "\n")
     finally:
         strays = kill_strays()
         shutil.rmtree(folder, ignore_errors=True)
     for stray in strays:
         print(f"bench: left behind and killed: {stray}", file=sys.stderr)
-    figures["failed_scenarios"] = failed
     rows = report.rows(figures)
     print(table(report.HEADING, rows) + "\n")
     line = json.dumps(report.complete(figures))
-    (FOLDER / "dispatch.json").write_text(line + "\n")
     if options.write_docs:
         report.write_docs(DOCS, figures)
     print(line, flush=True)

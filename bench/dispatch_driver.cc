@@ -47,6 +47,7 @@ struct Flags {
   int dag_files = 200;
   int workload_bytes = 1024;
   int stall_s = 60;
+  int limit_s = 300;
 };
 
 class Driver {
@@ -182,7 +183,11 @@ class Driver {
     }
   }
 
-  bool Stalled() const { return NowNs() - last_event_ > flags_.stall_s * 1'000'000'000LL; }
+  // Nothing happens any more, or it takes too long: what is unfinished is reported.
+  bool Stalled() const {
+    return NowNs() - last_event_ > flags_.stall_s * 1'000'000'000LL ||
+           NowNs() - begun_ > flags_.limit_s * 1'000'000'000LL;
+  }
 
   json Report() const {
     const auto seconds = static_cast<double>(last_event_ - begun_) / 1e9;
@@ -275,6 +280,8 @@ int main(int argc, char** argv) {
   app.add_option("--dag-files", flags.dag_files, "different routes")->capture_default_str();
   app.add_option("--workload-bytes", flags.workload_bytes, "at least")->capture_default_str();
   app.add_option("--stall-s", flags.stall_s, "give up after so long without an event")
+      ->capture_default_str();
+  app.add_option("--limit-s", flags.limit_s, "give up a command after so long")
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return zkexec::bench::Obey(flags);

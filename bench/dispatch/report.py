@@ -39,6 +39,7 @@ LINES: Sequence[tuple[str, str, str, str]] = (
     ("backlog_100k.largest_listing_bytes", "largest listing", "bytes", "< 1,048,575"),
     ("backlog_100k.drain_s", "to drain", "s", "linear"),
     ("backlog_100k.drain_s_each_10k", "each 10,000", "s", "flat"),
+    ("backlog_100k.unfinished", "not drained within five minutes", "", "0"),
     ("thousand_workers.register_s", "1,000 workers: to register", "s", ""),
     ("thousand_workers.noop_per_s", "no-op dispatches a second", "", ""),
     ("thousand_workers.claim_p99_ms_at_200_s", "placed to claimed at 200/s, p99", "ms", ""),
