@@ -68,6 +68,15 @@ def python(folder: str, *options: str) -> Callable[[Path], list[Command]]:
     ]
 
 
+def bench(junit: Path) -> list[Command]:
+    """The benchmarks in short, with their programs built first."""
+    return [
+        ["cmake", "--preset", "bench"],
+        ["cmake", "--build", "--preset", "bench"],
+        *python("tests/bench")(junit),
+    ]
+
+
 SUITES = (
     Suite("asan", "C++ tests with address and undefined-behaviour sanitizers", native("asan")),
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
@@ -84,6 +93,7 @@ SUITES = (
         python("tests/e2e", "-rA", "--tb=short", "--show-capture=stdout"),
         needs="tests/e2e",
     ),
+    Suite("bench", "the benchmarks work (not: how fast)", bench, needs="tests/bench"),
     Suite(
         "lint",
         "style of C++, Python, shell and Helm",

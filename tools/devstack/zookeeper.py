@@ -18,7 +18,7 @@ CONFIG = """\
 tickTime=1000
 dataDir={data}
 clientPort={port}
-clientPortAddress=127.0.0.1
+clientPortAddress={address}
 maxClientCnxns=0
 admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,mntr,stat,dump
@@ -42,8 +42,9 @@ JVM_OPTIONS = (
 class ZooKeeperServer:
     """One server; its data and port stay the same over stop, kill and start."""
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, address: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.address = address
         self.port = port or free_port()
         self.process = Child(
             "zookeeper",
@@ -61,7 +62,7 @@ class ZooKeeperServer:
     @property
     def hosts(self) -> str:
         """Connect string."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> None:
         """Start and wait until it serves."""
@@ -72,7 +73,9 @@ class ZooKeeperServer:
             )
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        (self.folder / "zoo.cfg").write_text(CONFIG.format(data=data.resolve(), port=self.port))
+        (self.folder / "zoo.cfg").write_text(
+            CONFIG.format(data=data.resolve(), port=self.port, address=self.address)
+        )
         self.process.start()
         wait_until(
             lambda: "Mode:" in self.ask("srvr"),
@@ -84,7 +87,7 @@ class ZooKeeperServer:
     def ask(self, command: str) -> str:
         """Send a four letter command, return the answer; empty when nobody answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection((self.address, self.port), timeout=1) as connection:
                 connection.sendall(command.encode())
                 connection.shutdown(socket.SHUT_WR)
                 answer = b""
