@@ -44,8 +44,8 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
                       " lost: its ZooKeeper session ended and it did not claim the run again",
                   worker});
           },
-          [this](const proto::Entry& entry, const Placer::Place& running) {
-            PutBack(entry, running);
+          [this](const proto::Entry& entry, const Placer::Place& running, int version) {
+            PutBack(entry, running, version);
           }),
       revoker_(options_.loss_grace, zk, layout, clock, inspector_) {
   zk_.SetListener(this);
@@ -94,12 +94,16 @@ void Core::OnRejected(const std::string& dispatch, const std::string& why) {
   Emit({dispatch, "rejected", why, ""});
 }
 
-void Core::OnFenced(const std::string& dispatch) {
-  if (revoked_unplaced_.erase(dispatch) > 0 || !dispatches_.contains(dispatch)) return;
-  Emit({dispatch, "fenced", "another scheduler took this scheduler's work over", ""});
+void Core::OnFenced() {
+  revoked_unplaced_.clear();
+  std::vector<std::string> all;
+  for (const auto& [id, dispatch] : dispatches_) all.push_back(id);
+  for (const auto& id : all) {
+    Emit({id, "fenced", "another scheduler took this scheduler's work over", ""});
+  }
 }
 
-void Core::PutBack(const proto::Entry& entry, const Placer::Place& running) {
+void Core::PutBack(const proto::Entry& entry, const Placer::Place& running, int version) {
   const auto known = dispatches_.find(entry.dispatch_id());
   if (known == dispatches_.end()) return;
   auto& dispatch = known->second;
@@ -110,7 +114,7 @@ void Core::PutBack(const proto::Entry& entry, const Placer::Place& running) {
   dispatch.state = Dispatch::State::kWaiting;
   dispatch.place = running;
   dispatch.round = round_;
-  placer_.PutBack(entry, running);
+  placer_.PutBack(entry, running, version);
   placer_.Pump();
 }
 

@@ -97,9 +97,9 @@ class Core : public Coordinator::Listener, private Placer::Listener {
 
   void OnPlaced(const std::string& dispatch, const Placer::Place& place) override;
   void OnRejected(const std::string& dispatch, const std::string& why) override;
-  void OnFenced(const std::string& dispatch) override;
+  void OnFenced() override;
   void OnStillRunning(const std::string& dispatch, const std::string& queue) override;
-  void PutBack(const proto::Entry& entry, const Placer::Place& running);
+  void PutBack(const proto::Entry& entry, const Placer::Place& running, int version);
 
   // reconcile.cc
   void Reconcile();

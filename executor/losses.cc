@@ -55,27 +55,28 @@ void Losses::Examine(const std::string& dispatch) {
     proto::Entry entry;
     if (!entry.ParseFromString(node->data)) entry.set_started(true);  // not to be run by anybody
     zk_.Exists(layout_.Control(entry.worker().empty() ? "-" : entry.worker()), Watch::kNo,
-               [this, dispatch, entry](Result<NodeStat> control) {
+               [this, dispatch, entry,
+                version = node->stat.version](Result<NodeStat> control) {
                  const auto suspected = suspects_.find(dispatch);
                  if (suspected == suspects_.end()) return;
                  suspected->second.busy = false;
                  if (!control && control.error().code != ErrorCode::kNotFound) return;
                  const bool over = !control && !entry.worker().empty();
                  if (over || clock_.Now() - suspected->second.since >= grace_) {
-                   Settle(dispatch, entry);
+                   Settle(dispatch, entry, version);
                  }
                });
   });
 }
 
-void Losses::Settle(const std::string& dispatch, const proto::Entry& entry) {
+void Losses::Settle(const std::string& dispatch, const proto::Entry& entry, int version) {
   auto& suspect = suspects_.at(dispatch);
   if (!entry.started() && !entry.sealed().empty()) {
     const auto place = suspect.place;
     suspects_.erase(dispatch);
     spdlog::warn("worker lost; its run goes back to its queue worker={} dispatch={} label=\"{}\"",
                  entry.worker(), dispatch, entry.label());
-    return unstarted_(entry, place);
+    return unstarted_(entry, place, version);
   }
   suspect.busy = true;
   const auto path =

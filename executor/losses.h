@@ -30,7 +30,8 @@ class Losses {
   // Its running node is removed: report it.
   using Lost = std::function<void(const std::string& dispatch, const std::string& worker)>;
   // Not known to have started: put it back. Its running node is still there.
-  using Unstarted = std::function<void(proto::Entry entry, const Placer::Place& running)>;
+  using Unstarted =
+      std::function<void(const proto::Entry& entry, const Placer::Place& running, int version)>;
 
   Losses(Duration grace, Coordinator& zk, const Layout& layout, const Clock& clock, Lost lost,
          Unstarted unstarted);
@@ -49,7 +50,7 @@ class Losses {
     bool busy = false;
   };
   void Examine(const std::string& dispatch);
-  void Settle(const std::string& dispatch, const proto::Entry& entry);
+  void Settle(const std::string& dispatch, const proto::Entry& entry, int version);
 
   const Duration grace_;
   Coordinator& zk_;

@@ -65,13 +65,14 @@ void Placer::Add(Placement placement) {
   waiting_.push_back(std::move(item));
 }
 
-void Placer::PutBack(proto::Entry entry, const Place& running) {
+void Placer::PutBack(proto::Entry entry, const Place& running, int version) {
   Item item;
   item.dispatch = entry.dispatch_id();
   item.route_key = entry.label();  // what it was warm for died with its worker
   item.priority = entry.priority();
   item.enqueued_unix_ms = entry.enqueued_unix_ms();
   item.running = layout_.RunningNode(running.queue, running.partition, item.dispatch);
+  item.running_version = version;
   item.place = running;
   item.place.slots = std::max(1, static_cast<int>(entry.slots()));
   if (entry.lost_by().empty()) entry.set_lost_by(entry.worker());
@@ -149,7 +150,7 @@ void Placer::Send() {
     bytes += item.data.size();
     const auto index = static_cast<int>(batch.items.size());
     if (!item.running.empty()) {
-      ops.push_back(Op::Remove(item.running));
+      ops.push_back(Op::Remove(item.running, item.running_version));
       batch.item_of_op.push_back(index);
     }
     item.place.partition =
@@ -279,19 +280,23 @@ void Placer::OnCounter(const Result<NodeData>& counter) {
     if (counter.error().code != ErrorCode::kNotFound) return;
     // Swept away, because this scheduler was taken for dead.
     EnsureNodes(zk_, {layout_.Producer(options_.scheduler)}, [](Status) {});
-    return Fenced();
+    return Fenced(-1, "");
   }
+  const int version = counter->stat.version;
   if (version_ < 0) {
-    version_ = counter->stat.version;
+    if (counter->data != mark_ && counter->data.starts_with(kFenceMark)) {
+      return Fenced(version, counter->data);
+    }
+    version_ = version;
     mark_ = counter->data;
     return Pump();
   }
-  const int applied = counter->stat.version - version_;
+  const int applied = version - version_;
   const auto& expected = applied <= 0 || applied > static_cast<int>(flight_.size())
                              ? mark_
                              : flight_[static_cast<std::size_t>(applied) - 1].mark;
   if (applied < 0 || applied > static_cast<int>(flight_.size()) || counter->data != expected) {
-    return Fenced();
+    return Fenced(version, counter->data);
   }
   for (int i = 0; i < applied; ++i) {
     const auto batch = std::move(flight_.front());
@@ -302,21 +307,23 @@ void Placer::OnCounter(const Result<NodeData>& counter) {
   BackToWaiting();
 }
 
-void Placer::Fenced() {
-  // Whoever moved the counter has adopted what is ours, because this scheduler was taken for
-  // dead. What it could not see must not appear after that.
-  const auto lost = std::exchange(flight_, {});
-  recovering_ = false;
-  version_ = -1;
-  std::size_t count = 0;
-  for (const auto& batch : lost) {
+// Whoever moved the counter has adopted what is ours, because this scheduler was taken for
+// dead: what it could not see must not appear after that. What is added from now on may.
+void Placer::Fenced(int version, const std::string& mark) {
+  std::size_t count = waiting_.size();
+  for (const auto& batch : flight_) {
     count += batch.items.size();
     for (const auto& item : batch.items) {
       router_.Remove(item.place.queue, item.place.partition, item.place.slots);
-      listener_.OnFenced(item.dispatch);
     }
   }
-  spdlog::error("fenced by another scheduler entries_given_up={}", count);
+  waiting_.clear();
+  flight_.clear();
+  recovering_ = false;
+  version_ = version;
+  mark_ = mark;
+  spdlog::error("fenced: another scheduler has taken our work over entries_not_placed={}", count);
+  listener_.OnFenced();
 }
 
 }  // namespace zkexec

@@ -28,6 +28,9 @@
 
 namespace zkexec {
 
+// What an adopter writes into the counter of a scheduler that it takes for dead.
+inline constexpr char kFenceMark[] = "fenced by ";
+
 class Placer {
  public:
   struct Options {
@@ -50,8 +53,8 @@ class Placer {
     virtual void OnPlaced(const std::string& dispatch, const Place& place) = 0;
     // It can't be placed, now or ever.
     virtual void OnRejected(const std::string& dispatch, const std::string& why) = 0;
-    // Another scheduler has taken our work over. Whether it was placed is for that one to find.
-    virtual void OnFenced(const std::string& dispatch) = 0;
+    // Another scheduler has taken over all that was ours, placed or not.
+    virtual void OnFenced() = 0;
     // It was not put back: its run has ended, or is held again.
     virtual void OnStillRunning(const std::string& dispatch, const std::string& queue) = 0;
   };
@@ -63,7 +66,9 @@ class Placer {
   void Add(Placement placement);
   // Puts a run that has lost its holder back into its queue, in one transaction with the
   // removal of its running node, which ZooKeeper refuses while somebody holds it.
-  void PutBack(proto::Entry entry, const Place& running);
+  // `version` is that of the running node when nobody was seen to hold it: one that was held
+  // and marked since then stays.
+  void PutBack(proto::Entry entry, const Place& running, int version);
   // Forgets one that was not sent yet. False if it was sent, or is unknown.
   bool Withdraw(const std::string& dispatch);
   // A session is there and the tree exists: settles what was under way, goes on.
@@ -83,6 +88,7 @@ class Placer {
     std::string data;  // the serialised proto::Entry
     std::int64_t enqueued_unix_ms = 0;
     std::string running;  // the node to remove first; empty for a new dispatch
+    int running_version = -1;
     Place place;
   };
   struct Batch {
@@ -102,7 +108,7 @@ class Placer {
   void BackToWaiting();
   void Settle();
   void OnCounter(const Result<NodeData>& counter);
-  void Fenced();
+  void Fenced(int version, const std::string& mark);
   void MakeQueue(const std::string& queue);
 
   const Options options_;

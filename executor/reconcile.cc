@@ -63,7 +63,7 @@ void Core::SendFences(Coordinator::StatusCallback done) {
                  auto left = std::make_shared<std::size_t>(fenced.size());
                  auto all = std::make_shared<Status>(Done{});
                  for (const auto& name : fenced) {
-                   zk_.Multi({Op::Set(layout_.Producer(name), "fenced by " + options_.scheduler)},
+                   zk_.Multi({Op::Set(layout_.Producer(name), kFenceMark + options_.scheduler)},
                              [this, name, left, all, done](Result<std::vector<OpResult>> set) {
                                if (set) {
                                  spdlog::info("fenced a dead scheduler scheduler={}", name);

@@ -69,7 +69,7 @@ class FakeCoordinator : public Coordinator {
   }
   // The server answers a ping: the session is alive on both sides.
   void Heard() {
-    if (state_ != SessionState::kConnected) return;
+    if (state_ != SessionState::kConnected || !server_.Alive(session_)) return;
     lease_from_ = heard_ = clock_.Now();
   }
   // When the server last heard of this client.

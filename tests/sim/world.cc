@@ -195,7 +195,13 @@ void World::EndSilentSessions() {
 void World::Pass(Duration time) {
   clock_.Advance(time);
   for (auto* zk : Clients()) {
-    if (zk->pending() == 0) zk->Heard();  // a ping
+    if (zk->pending() > 0) continue;
+    zk->Heard();  // a ping
+    if (zk->session() != 0 && zk->state() == SessionState::kConnected &&
+        !server_.Alive(zk->session())) {
+      zk->Expire();
+      zk->Connect();
+    }
   }
   EndSilentSessions();
 }
