@@ -27,7 +27,9 @@ Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& l
       sealer_(sealer),
       observer_(observer),
       fleet_(zk, layout, {}),
-      guid_(RandomHex()) {
+      guid_(RandomHex()),
+      started_unix_ms_(clock.UnixMs()),
+      controls_{options_.slots, options_.queues, "", ""} {
   zk_.SetListener(this);
 }
 
@@ -41,17 +43,18 @@ int Agent::slots_used() const {
   return used;
 }
 
-proto::Worker Agent::Self() const {
+proto::Worker Agent::Self(const Controls& controls) const {
   proto::Worker self;
   self.set_name(options_.worker);
   self.set_host(options_.host);
   self.set_pid(options_.pid);
-  self.set_state(draining_ ? "draining" : "active");
-  for (const auto& queue : options_.queues) self.add_queues(queue);
-  self.set_slots(static_cast<std::uint32_t>(options_.slots));
+  self.set_state(draining_ ? "draining" : controls.pause.empty() ? "active" : controls.pause);
+  self.set_comment(controls.comment);
+  for (const auto& queue : controls.queues) self.add_queues(queue);
+  self.set_slots(static_cast<std::uint32_t>(controls.slots));
   self.set_version(options_.version);
   self.set_http_port(static_cast<std::uint32_t>(options_.http_port));
-  self.set_started_unix_ms(clock_.UnixMs());
+  self.set_started_unix_ms(started_unix_ms_);
   self.set_protocol_version(kProtocolVersion);
   return self;
 }
@@ -65,6 +68,7 @@ void Agent::OnSession(SessionState state) {
   spdlog::warn("session ended; runs go on state={} runs={}", ToString(state), runs_.size());
   ready_ = false;
   claiming_ = false;
+  StopObeying();
   backlog_.Clear();
   for (auto& [id, run] : runs_) {
     run.claim.clear();
@@ -89,14 +93,15 @@ void Agent::Begin() {
     const int partitions = *tree;
     EnsureNodes(zk_, {layout_.Control(options_.worker)}, [this, partitions](Status made) {
       if (!made) return Fail(made.error());
+      const auto queues = controls_.queues;
+      if (queues.empty()) return Register(partitions);
       // Queues one after the other on one session: the last answer covers all.
-      for (std::size_t i = 0; i < options_.queues.size(); ++i) {
-        const bool last = i + 1 == options_.queues.size();
-        EnsureQueue(zk_, layout_, options_.queues[i], partitions,
-                    [this, partitions, last](Status queue) {
-                      if (!queue) return Fail(queue.error());
-                      if (last) Register(partitions);
-                    });
+      for (std::size_t i = 0; i < queues.size(); ++i) {
+        const bool last = i + 1 == queues.size();
+        EnsureQueue(zk_, layout_, queues[i], partitions, [this, partitions, last](Status queue) {
+          if (!queue) return Fail(queue.error());
+          if (last) Register(partitions);
+        });
       }
     });
   });
@@ -115,7 +120,9 @@ void Agent::Register(int partitions) {
               last_error_.clear();
               partitions_ = partitions;
               spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker,
-                           layout_.base(), options_.slots, options_.queues.size());
+                           layout_.base(), controls_.slots, controls_.queues.size());
+              // It may hold what we were before a drain that began meanwhile.
+              if (!created || draining_) UpdateNode();
               std::vector<std::string> held;
               for (const auto& [id, run] : runs_) held.push_back(id);
               for (const auto& id : held) ClaimAgain(id);
@@ -132,7 +139,7 @@ void Agent::OnChanged(const std::string& path) {
     return;
   }
   if (path == layout_.Control(options_.worker)) return ListControl();
-  for (const auto& queue : options_.queues) {
+  for (const auto& queue : controls_.queues) {
     const auto parent = layout_.Queue(queue) + "/";
     if (path.starts_with(parent)) {
       return ListPartition(queue, std::atoi(path.c_str() + parent.size()));
@@ -156,7 +163,10 @@ void Agent::Tick() {
     if (zk_.state() == SessionState::kConnected && now >= begin_again_at_) Begin();
     return;
   }
-  if (now >= next_relist_) Relist();
+  if (now >= next_relist_) {
+    ListControl();
+    Relist();
+  }
   std::vector<std::string> due;
   for (const auto& [id, run] : runs_) {
     const bool held = run.state == State::kRunning && (!run.claim.empty() || run.abandoned);
@@ -269,17 +279,6 @@ void Agent::OnFinished(const std::string& dispatch, const Result<std::vector<OpR
 }
 
 void Agent::Drop(const std::string& dispatch) { runs_.erase(dispatch); }
-
-void Agent::ListControl() {
-  const auto dir = layout_.Control(options_.worker);
-  zk_.Children(dir, Watch::kYes, [this, dir](Result<std::vector<std::string>> commands) {
-    if (!commands) return;
-    for (const auto& command : *commands) {
-      if (command.starts_with(kKillPrefix)) Revoke(command.substr(sizeof kKillPrefix - 1));
-      zk_.Multi({Op::Remove(dir + "/" + command)}, [](Result<std::vector<OpResult>>) {});
-    }
-  });
-}
 
 void Agent::Revoke(const std::string& dispatch) {
   const auto found = runs_.find(dispatch);

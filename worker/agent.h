@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -63,6 +64,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool ready() const { return ready_; }
   bool draining() const { return draining_; }
   int running() const { return static_cast<int>(runs_.size()); }
+  int slots() const { return controls_.slots; }
   int slots_used() const;
   const std::string& last_error() const { return last_error_; }
 
@@ -88,16 +90,29 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     ExitReport report;
     bool busy = false;  // an operation on its nodes is under way
   };
+  // What an operator can change while we run; survives the session.
+  struct Controls {
+    int slots = 0;
+    std::vector<std::string> queues;
+    std::string pause;  // draining or maintenance, as the node says it; empty: none
+    std::string comment;
+
+    bool operator==(const Controls&) const = default;
+  };
 
   void Begin();
   void Register(int partitions);
   void Fail(const Error& error);
   void UpdateNode();
-  proto::Worker Self() const;
+  proto::Worker Self(const Controls& controls) const;
+  proto::Worker Self() const { return Self(controls_); }
 
   void Relist();
   void ListPartition(const std::string& queue, int partition);
   bool Owns(const std::string& queue, int partition) const;
+  // Nothing new is taken: told to stop, or about to learn whether we are.
+  bool Holds() const { return draining_ || obeying_ || !controls_.pause.empty(); }
+  bool Serves(const std::string& queue) const;
   void Claim();
   void Fetch(std::vector<Backlog::Item> items);
   void TryClaim(std::vector<Run> batch, std::vector<Backlog::Item> items);
@@ -114,7 +129,16 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void Finish(const std::string& dispatch);
   void OnFinished(const std::string& dispatch, const Result<std::vector<OpResult>>& result);
   void Drop(const std::string& dispatch);
+  // commands.cc. Commands are obeyed one at a time: each is removed in the multi
+  // that makes it true in our node.
   void ListControl();
+  void ObeyNext();
+  void StopObeying();
+  void Obey(const std::string& path, const proto::Command& command);
+  void Confirm(const std::string& path, const proto::Command& command, const Controls& next);
+  void Adopt(const Controls& next);
+  void Reject(const std::string& path, const std::string& why);
+
   void Revoke(const std::string& dispatch);
   void Kill(const std::string& dispatch, Launcher::Signal signal);
 
@@ -127,6 +151,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   Observer& observer_;
   Fleet fleet_;
   const std::string guid_;  // of our claims, to know them after a lost reply
+  const std::int64_t started_unix_ms_;
+  Controls controls_;
 
   bool ready_ = false;
   bool launcher_ready_ = true;
@@ -141,8 +167,12 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   std::string last_error_;
   Backlog backlog_;
   std::map<std::string, HashRing> rings_;  // by queue
-  std::set<std::string> refused_;          // entries, by path: told once
+  std::set<std::string> refused_;          // entries and commands, by path: told once
   std::map<std::string, Run> runs_;        // by dispatch
+  bool obeying_ = false;                   // from the listing of commands to the last one's end
+  bool list_again_ = false;                // control/ changed meanwhile
+  bool in_doubt_ = false;                  // a command's reply was lost: our node may be old
+  std::deque<std::string> commands_;       // names, in the order to obey
 };
 
 }  // namespace zkexec

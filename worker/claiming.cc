@@ -24,7 +24,8 @@ void Agent::Relist() {
   if (draining_) return;
   fleet_.Refresh();
   rings_.clear();
-  for (const auto& queue : options_.queues) {
+  if (!controls_.pause.empty()) return;
+  for (const auto& queue : controls_.queues) {
     rings_[queue] = QueueRing(fleet_.workers(), queue);
     // All partitions, not only those we own: one whose owner is gone or is busy
     // must not wait for it.
@@ -44,7 +45,7 @@ void Agent::ListPartition(const std::string& queue, int partition) {
   const auto watch = Owns(queue, partition) ? Watch::kYes : Watch::kNo;
   zk_.Children(layout_.Partition(queue, partition), watch,
                [this, queue, partition](Result<std::vector<std::string>> names) {
-                 if (!names || draining_) return;
+                 if (!names || draining_ || !controls_.pause.empty() || !Serves(queue)) return;
                  std::vector<std::string> usable;
                  const auto dir = layout_.Partition(queue, partition) + "/";
                  for (const auto& name : *names) {
@@ -70,8 +71,8 @@ void Agent::Refuse(const Backlog::Item& item, const std::string& reason, const s
 }
 
 void Agent::Claim() {
-  if (!ready_ || !launcher_ready_ || claiming_ || draining_ || backlog_.empty()) return;
-  const int free = options_.slots - slots_used();
+  if (!ready_ || !launcher_ready_ || claiming_ || Holds() || backlog_.empty()) return;
+  const int free = controls_.slots - slots_used();
   if (free < 1) return;
   Fetch(backlog_.Best(std::min(kClaimBatch, static_cast<std::size_t>(free))));
 }
@@ -93,7 +94,7 @@ void Agent::Fetch(std::vector<Backlog::Item> items) {
             [this, batch, i](Result<NodeData> node) {
               batch->nodes[i] = std::move(node);
               if (--batch->left > 0) return;
-              int free = options_.slots - slots_used();
+              int free = controls_.slots - slots_used();
               std::size_t bytes = 0;
               std::vector<Run> runs;
               std::vector<Backlog::Item> taken;
@@ -114,8 +115,7 @@ void Agent::Fetch(std::vector<Backlog::Item> items) {
                 taken.push_back(item_k);
               }
               claiming_ = false;
-              if (!runs.empty() && ready_ && !draining_)
-                TryClaim(std::move(runs), std::move(taken));
+              if (!runs.empty() && ready_ && !Holds()) TryClaim(std::move(runs), std::move(taken));
             });
   }
 }
@@ -146,7 +146,7 @@ bool Agent::Accept(const Backlog::Item& item, const NodeData& node, Run* run) {
   run->workload = std::move(*workload);
   run->queue = item.queue;
   run->partition = item.partition;
-  run->slots = std::clamp(static_cast<int>(run->entry.slots()), 1, options_.slots);
+  run->slots = std::clamp(static_cast<int>(run->entry.slots()), 1, controls_.slots);
   run->entry.set_worker(options_.worker);
   return true;
 }
@@ -201,7 +201,7 @@ void Agent::TryClaim(std::vector<Run> batch, std::vector<Backlog::Item> items) {
     auto rest_items = items;
     rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(bad));
     rest_items.erase(rest_items.begin() + static_cast<std::ptrdiff_t>(bad));
-    if (rest.empty()) {
+    if (rest.empty() || Holds()) {
       Claim();
     } else {
       TryClaim(std::move(rest), std::move(rest_items));

@@ -183,7 +183,6 @@ int RunDaemon(const Flags& flags) {
   options.kill_grace = settings->kill_grace;
   Agent agent(options, zk, *layout, zygote, clock, *sealer, observer);
   zygote.SetListener(&agent);
-  metrics.SetSlots(settings->slots);
 
   bool told_ready = false;
   int drains = 0;
@@ -207,6 +206,7 @@ int RunDaemon(const Flags& flags) {
     vitals.registered = agent.ready();
     vitals.zygote_ready = zygote.ready();
     vitals.draining = agent.draining();
+    metrics.SetSlots(agent.slots());
     metrics.SetRunning(agent.running());
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {
