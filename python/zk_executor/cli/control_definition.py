@@ -170,7 +170,7 @@ CONTROL_COMMANDS = (
     ),
     ActionCommand(
         name="maintenance",
-        help="The same, and say why",
+        help="Give a worker nothing new, and say why",
         description="As drain, with the state maintenance and a comment.",
         func=lazy_load_command("zk_executor.cli.controls.maintenance"),
         args=(ARG_WORKER_OR_ALL, ARG_ALL, ARG_COMMENT_NEEDED, _timeout(10), *_COMMON),

@@ -106,7 +106,8 @@ def _why_not_killed(
     if outcome == "asked":
         return (
             f"{workers} was told to end {told}, which still runs after {timeout:g} s.\n"
-            "It gets SIGKILL after [zk_executor] kill_grace seconds. Repeat the command to see."
+            "It gets SIGKILL after [zk_executor] kill_grace seconds. Repeat the command to see. A "
+            "worker that is away (airflow zk workers) obeys when it is back."
         )
     if outcome == "worker_gone":
         return (
