@@ -137,6 +137,10 @@ TEST_F(CommandsTest, AfterAResumeItsPartitionsAreWatchedAgain) {
   Send(Slots(1000));
   Send(Verb("drain"));
   Run(Duration{6000});
+  Queue("d0");  // uses up the watch of before
+  Run();
+  server_.Erase(layout_.Partition("default", 0) + "/" +
+                server_.Names(layout_.Partition("default", 0)).front());
   Send(Verb("resume"));
   Run(Duration{600});
   Queue("d1");
