@@ -126,28 +126,6 @@ TEST_F(CommandsTest, DrainClaimsNothingMoreAndLeavesWhatRunsAndResumeEndsIt) {
   EXPECT_EQ(launcher_.started, (Ids{"d1", "d2"})) << "at once, not at the next look around";
 }
 
-TEST_F(CommandsTest, AfterAResumeItsPartitionsAreWatchedAgain) {
-  // While we are paused, they belong to the other worker.
-  proto::Worker other;
-  other.set_name("w2");
-  other.set_state("active");
-  other.add_queues("default");
-  other.set_slots(1);
-  server_.Put(layout_.Worker("w2"), other.SerializeAsString());
-  Send(Slots(1000));
-  Send(Verb("drain"));
-  Run(Duration{6000});
-  Queue("d0");  // uses up the watch of before
-  Run();
-  server_.Erase(layout_.Partition("default", 0) + "/" +
-                server_.Names(layout_.Partition("default", 0)).front());
-  Send(Verb("resume"));
-  Run(Duration{600});
-  Queue("d1");
-  Run();
-  EXPECT_EQ(launcher_.started, Ids{"d1"});
-}
-
 TEST_F(CommandsTest, MaintenanceTellsItsCommentAndResumeClearsIt) {
   auto command = Verb("maintenance");
   command.set_comment("new disk");
