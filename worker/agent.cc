@@ -27,6 +27,8 @@ Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& l
       observer_(observer),
       journal_(journal),
       guid_(RandomHex()),
+      started_unix_ms_(clock.UnixMs()),
+      controls_{options_.slots, options_.queues, "", ""},
       fleet_(zk, layout, {}),
       lookout_({options_.worker, options_.relist_interval, StableHash(options_.worker)}, zk, layout,
                clock, fleet_,
@@ -47,17 +49,18 @@ int Agent::slots_used() const {
   return used;
 }
 
-proto::Worker Agent::Self() const {
+proto::Worker Agent::Self(const Controls& controls) const {
   proto::Worker self;
   self.set_name(options_.worker);
   self.set_host(options_.host);
   self.set_pid(options_.pid);
-  self.set_state(draining_ ? "draining" : "active");
-  for (const auto& queue : options_.queues) self.add_queues(queue);
-  self.set_slots(static_cast<std::uint32_t>(options_.slots));
+  self.set_state(draining_ ? "draining" : controls.pause.empty() ? "active" : controls.pause);
+  self.set_comment(controls.comment);
+  for (const auto& queue : controls.queues) self.add_queues(queue);
+  self.set_slots(static_cast<std::uint32_t>(controls.slots));
   self.set_version(options_.version);
   self.set_http_port(static_cast<std::uint32_t>(options_.http_port));
-  self.set_started_unix_ms(clock_.UnixMs());
+  self.set_started_unix_ms(started_unix_ms_);
   self.set_protocol_version(kProtocolVersion);
   return self;
 }
@@ -70,6 +73,7 @@ void Agent::OnSession(SessionState state) {
   if (state != SessionState::kExpired && state != SessionState::kAuthFailed) return;
   spdlog::warn("session ended; runs go on state={} runs={}", ToString(state), runs_.size());
   ready_ = false;
+  StopObeying();
   lookout_.Stop();
   for (auto& [id, run] : runs_) {
     run.claim.clear();
@@ -94,14 +98,15 @@ void Agent::Begin() {
     const int partitions = *tree;
     EnsureNodes(zk_, {layout_.Control(options_.worker)}, [this, partitions](Status made) {
       if (!made) return Fail(made.error());
+      const auto queues = controls_.queues;
+      if (queues.empty()) return Register(partitions);
       // Queues one after the other on one session: the last answer covers all.
-      for (std::size_t i = 0; i < options_.queues.size(); ++i) {
-        const bool last = i + 1 == options_.queues.size();
-        EnsureQueue(zk_, layout_, options_.queues[i], partitions,
-                    [this, partitions, last](Status queue) {
-                      if (!queue) return Fail(queue.error());
-                      if (last) Register(partitions);
-                    });
+      for (std::size_t i = 0; i < queues.size(); ++i) {
+        const bool last = i + 1 == queues.size();
+        EnsureQueue(zk_, layout_, queues[i], partitions, [this, partitions, last](Status queue) {
+          if (!queue) return Fail(queue.error());
+          if (last) Register(partitions);
+        });
       }
     });
   });
@@ -116,6 +121,8 @@ void Agent::Register(int partitions) {
                 return Fail(created.error());
               }
               OnRegistered(partitions);
+              // It may hold what we were before a drain that began meanwhile.
+              if (!created || draining_) UpdateNode();
             });
 }
 
@@ -124,12 +131,12 @@ void Agent::OnRegistered(int partitions) {
   ready_ = true;
   last_error_.clear();
   spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker, layout_.base(),
-               options_.slots, options_.queues.size());
+               controls_.slots, controls_.queues.size());
   TakeOverJournal();
   ExamineDue();
   fleet_.Start(partitions);
   ListControl();
-  lookout_.Start(partitions, options_.queues);
+  lookout_.Start(partitions, controls_.queues);
   next_refresh_ = clock_.Now() + options_.relist_interval;
   Claim();
 }
@@ -184,23 +191,13 @@ void Agent::Tick() {
   if (now >= next_refresh_) {
     next_refresh_ = now + options_.relist_interval;
     fleet_.Refresh();
+    ListControl();
   }
   ExamineDue();
   FinishDue();
   MarkDue();
   StartDue();
   Claim();
-}
-
-void Agent::ListControl() {
-  const auto dir = layout_.Control(options_.worker);
-  zk_.Children(dir, Watch::kYes, [this, dir](Result<std::vector<std::string>> commands) {
-    if (!commands) return;
-    for (const auto& command : *commands) {
-      if (command.starts_with(kKillPrefix)) Revoke(command.substr(sizeof kKillPrefix - 1));
-      zk_.Multi({Op::Remove(dir + "/" + command)}, [](Result<std::vector<OpResult>>) {});
-    }
-  });
 }
 
 void Agent::Drain() {

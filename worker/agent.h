@@ -7,7 +7,7 @@
 //                     │ (only under a live lease)
 //   claim with a lost reply ─▶ kInDoubt ─ZooKeeper asked─▶ kClaimed, or not ours
 //
-// Files: agent.cc its life; claiming.cc from the queue to a claim; starting.cc starts and
+// Files: agent.cc its life; commands.cc its operators; claiming.cc from the queue to a claim; starting.cc starts and
 // kills; holding.cc what ZooKeeper says of our runs; finishing.cc results.
 //
 // Threads:  the owner's loop. Lifetime: borrows its seams.
@@ -17,7 +17,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,6 +68,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool ready() const { return ready_; }
   bool draining() const { return draining_; }
   int running() const { return static_cast<int>(runs_.size()); }
+  int slots() const { return controls_.slots; }
   int slots_used() const;
   const std::string& last_error() const { return last_error_; }
 
@@ -96,6 +99,15 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     ExitReport report;
     bool busy = false;  // an operation on its nodes is under way
   };
+  // What an operator can change while we run; survives the session.
+  struct Controls {
+    int slots = 0;
+    std::vector<std::string> queues;
+    std::string pause;  // draining or maintenance, as the node says it; empty: none
+    std::string comment;
+
+    bool operator==(const Controls&) const = default;
+  };
   using Runs = std::map<std::string, Run>;  // by dispatch
 
   // agent.cc
@@ -105,10 +117,22 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void TakeOverJournal();
   void Fail(const Error& error);
   void UpdateNode();
-  proto::Worker Self() const;
+  proto::Worker Self(const Controls& controls) const;
+  proto::Worker Self() const { return Self(controls_); }
+
+  // commands.cc. Commands are obeyed one at a time: each is removed in the multi
+  // that makes it true in our node.
   void ListControl();
+  void ObeyNext();
+  void StopObeying();
+  void Obey(const std::string& path, const proto::Command& command);
+  void Confirm(const std::string& path, const proto::Command& command, const Controls& next);
+  void Adopt(const Controls& next);
+  void Reject(const std::string& path, const std::string& why);
 
   // claiming.cc
+  // Nothing new is taken: told to stop, or about to learn whether we are.
+  bool Holds() const { return draining_ || obeying_ || !controls_.pause.empty(); }
   int Free() const;
   void Claim();
   void Fetch(std::vector<Backlog::Item> items);
@@ -157,6 +181,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   Observer& observer_;
   Journal& journal_;
   const std::string guid_;  // of our claims, to know them after a lost reply
+  const std::int64_t started_unix_ms_;
+  Controls controls_;
   Fleet fleet_;
   Lookout lookout_;
 
@@ -165,7 +191,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool beginning_ = false;
   bool journal_read_ = false;
   TimePoint begin_again_at_{};
-  TimePoint next_refresh_{};  // of the fleet, whatever the watches say
+  TimePoint next_refresh_{};  // of fleet and commands, whatever the watches say
   int claims_under_way_ = 0;
   int reserved_ = 0;           // slots for what is being claimed
   std::string blocked_entry_;  // the best entry, which needs more room than there was
@@ -176,6 +202,11 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool ending_ = false;  // the drain's time is over
   std::string last_error_;
   Runs runs_;
+  bool obeying_ = false;                  // from the listing of commands to the last one's end
+  bool list_again_ = false;               // control/ changed meanwhile
+  bool in_doubt_ = false;                 // a command's reply was lost: our node may be old
+  std::deque<std::string> commands_;      // names, in the order to obey
+  std::set<std::string> refused_;         // commands, by path: told once
 };
 
 }  // namespace zkexec

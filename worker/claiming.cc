@@ -21,8 +21,8 @@ constexpr int kClaimsUnderWayMax = 2;
 }  // namespace
 
 int Agent::Free() const {
-  if (!ready_ || !launcher_ready_ || draining_) return 0;
-  return options_.slots - slots_used() - reserved_;
+  if (!ready_ || !launcher_ready_ || Holds()) return 0;
+  return controls_.slots - slots_used() - reserved_;
 }
 
 void Agent::Claim() {
@@ -127,7 +127,7 @@ bool Agent::Accept(const Backlog::Item& item, const NodeData& node, Run* run) {
   run->workload = std::move(*workload);
   run->queue = item.queue;
   run->partition = item.partition;
-  run->slots = std::clamp(static_cast<int>(run->entry.slots()), 1, options_.slots);
+  run->slots = std::clamp(static_cast<int>(run->entry.slots()), 1, std::max(1, controls_.slots));
   run->holder = options_.worker;
   run->entry.set_worker(options_.worker);
   return true;
@@ -192,7 +192,7 @@ void Agent::OnClaimed(std::vector<Run> batch, std::vector<Backlog::Item> items,
   batch.erase(batch.begin() + static_cast<std::ptrdiff_t>(bad));
   items.erase(items.begin() + static_cast<std::ptrdiff_t>(bad));
   if (batch.empty()) return;
-  if (ready_ && !draining_) return TryClaim(std::move(batch), std::move(items));
+  if (ready_ && !Holds()) return TryClaim(std::move(batch), std::move(items));
   for (const auto& item : items) lookout_.Done(item);
 }
 

@@ -191,7 +191,6 @@ int RunDaemon(const Flags& flags) {
   NoJournal journal;
   Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
-  metrics.SetSlots(settings->slots);
 
   bool told_ready = false;
   int drains = 0;
@@ -215,6 +214,7 @@ int RunDaemon(const Flags& flags) {
     vitals.registered = agent.ready();
     vitals.zygote_ready = zygote.ready();
     vitals.draining = agent.draining();
+    metrics.SetSlots(agent.slots());
     metrics.SetRunning(agent.running());
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {

@@ -113,15 +113,18 @@ class FakeCore(ModuleType):
         super().__init__("zk_executor._core")
         self.sessions: list[Session] = []
         self.inspections: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []
         self.reset()
 
     def reset(self) -> None:
         self.sessions.clear()
         self.inspections.clear()
+        self.orders.clear()
         self.refuse: Exception | None = None
         self.broken_from_start: set[str] = set()
         self.rows: list[dict[str, Any]] = []
         self.inspect_error: Exception | None = None
+        self.outcome: Any = []
 
     def Session(self, **options: Any) -> Session:
         if self.refuse is not None:
@@ -141,3 +144,11 @@ class FakeCore(ModuleType):
         if self.inspect_error is not None:
             raise self.inspect_error
         return self.rows
+
+    def send_command(self, **options: Any) -> Any:
+        self.orders.append(options)
+        return self.outcome
+
+    def kill_dispatch(self, **options: Any) -> Any:
+        self.orders.append(options)
+        return self.outcome
