@@ -4,7 +4,7 @@ SUITES := $(PY) tools/run_suites.py
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python integration e2e lint format clean
+.PHONY: help bootstrap demo test unit dev asan tsan python model integration e2e lint format clean
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -43,6 +43,9 @@ tsan: bootstrap ## C++ tests with the thread sanitizer
 
 python: bootstrap ## Python unit tests
 	@$(SUITES) python
+
+model: bootstrap ## every order of events of a model of the protocol
+	@$(SUITES) model
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration

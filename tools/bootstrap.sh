@@ -26,7 +26,7 @@ readonly DEMO_PACKAGES=(
   python3-dev python3-venv python3-pybind11
   zookeeper libslf4j-java openjdk-17-jre-headless
 )
-readonly TEST_PACKAGES=(libgtest-dev postgresql)
+readonly TEST_PACKAGES=(libgtest-dev postgresql spin)
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }

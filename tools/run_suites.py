@@ -73,6 +73,12 @@ SUITES = (
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
     Suite("python", "Python unit tests", python("tests/python"), needs="tests/python"),
     Suite(
+        "model",
+        "every order of events of a model of the protocol, and of broken ones",
+        python("tests/model", "-rP"),
+        needs="tests/model",
+    ),
+    Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
         python("tests/integration", "-rA", "--tb=short", "--show-capture=stdout"),
