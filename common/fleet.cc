@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <set>
 #include <utility>
-#include <vector>
 
 namespace zkexec {
 namespace {
@@ -28,11 +27,26 @@ std::string PartitionKey(const std::string& queue, int partition) {
   return "partition/" + queue + "/" + std::to_string(partition);
 }
 
+QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,
+                     int partitions) {
+  QueueShares shares;
+  shares.ring = QueueRing(workers, queue);
+  shares.owner.resize(static_cast<std::size_t>(partitions));
+  if (shares.ring.empty()) return shares;
+  for (int i = 0; i < partitions; ++i) {
+    const auto& owner = shares.ring.Owner(PartitionKey(queue, i));
+    shares.owner[static_cast<std::size_t>(i)] = owner;
+    shares.owned[owner].push_back(i);
+  }
+  return shares;
+}
+
 Fleet::Fleet(Coordinator& zk, const Layout& layout, Left left)
     : zk_(zk), layout_(layout), left_(std::move(left)) {}
 
 void Fleet::Start(int partitions) {
   partitions_ = partitions;
+  Rebuild();
   Refresh();
 }
 
@@ -44,7 +58,10 @@ void Fleet::Refresh() {
     for (const auto& [name, worker] : workers_) {
       if (!live.contains(name)) gone.push_back(name);
     }
-    for (const auto& name : gone) workers_.erase(name);
+    for (const auto& name : gone) {
+      workers_.erase(name);
+      raw_.erase(name);
+    }
     if (!gone.empty()) Rebuild();
     for (const auto& name : gone) {
       if (left_) left_(name);
@@ -54,6 +71,9 @@ void Fleet::Refresh() {
       zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
         proto::Worker worker;
         if (!node || !worker.ParseFromString(node->data)) return;
+        const auto known = raw_.find(name);
+        if (known != raw_.end() && known->second == node->data) return;
+        raw_[name] = node->data;
         workers_[name] = worker;
         Rebuild();
       });
@@ -62,38 +82,20 @@ void Fleet::Refresh() {
 }
 
 void Fleet::Rebuild() {
-  std::set<std::string> queues;
+  ++generation_;
+  shares_.clear();
+  live_slots_ = 0;
   for (const auto& [name, worker] : workers_) {
-    queues.insert(worker.queues().begin(), worker.queues().end());
+    if (worker.state() == "active") live_slots_ += static_cast<int>(worker.slots());
   }
-  rings_.clear();
-  for (const auto& queue : queues) rings_[queue] = QueueRing(workers_, queue);
 }
 
-int Fleet::live_slots() const {
-  int slots = 0;
-  for (const auto& [name, worker] : workers_) {
-    if (worker.state() == "active") slots += static_cast<int>(worker.slots());
+const QueueShares* Fleet::Shares(const std::string& queue) const {
+  auto found = shares_.find(queue);
+  if (found == shares_.end()) {
+    found = shares_.emplace(queue, ShareOut(workers_, queue, partitions_)).first;
   }
-  return slots;
-}
-
-bool Fleet::Serves(const std::string& queue) const {
-  const auto ring = rings_.find(queue);
-  return ring != rings_.end() && !ring->second.empty();
-}
-
-int Fleet::PartitionFor(const std::string& queue, const std::string& route_key) const {
-  const auto hash = StableHash(route_key);
-  const auto any = static_cast<int>(hash % static_cast<std::uint64_t>(partitions_));
-  const auto ring = rings_.find(queue);
-  if (ring == rings_.end() || ring->second.empty()) return any;
-  const auto& preferred = ring->second.Owner("key/" + route_key);
-  std::vector<int> owned;
-  for (int i = 0; i < partitions_; ++i) {
-    if (ring->second.Owner(PartitionKey(queue, i)) == preferred) owned.push_back(i);
-  }
-  return owned.empty() ? any : owned[hash % owned.size()];
+  return found->second.ring.empty() ? nullptr : &found->second;
 }
 
 }  // namespace zkexec

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fleet: the live workers, as ZooKeeper shows them, and which partition an entry
-// goes to. Wrong views are harmless: the partition only says who looks first.
+// Fleet: the live workers, as ZooKeeper shows them, and who looks after which
+// partition. Wrong views are harmless: the claim decides.
 //
 // Threads: the owner's loop. Session: call Start() again in each new one.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "common/coordinator.h"
 #include "common/hash_ring.h"
@@ -15,6 +17,21 @@
 #include "common/proto/zkexec.pb.h"
 
 namespace zkexec {
+
+// The ring of one queue's partitions and keys: the active workers that serve
+// `queue`, weighted by slots. Producers and workers must build it alike.
+HashRing QueueRing(const std::map<std::string, proto::Worker>& workers, const std::string& queue);
+// The key under which a partition lies on its queue's ring.
+std::string PartitionKey(const std::string& queue, int partition);
+
+// One queue's ring and what follows from it.
+struct QueueShares {
+  HashRing ring;
+  std::vector<std::string> owner;                  // by partition; empty strings without a worker
+  std::map<std::string, std::vector<int>> owned;  // by worker; ascending
+};
+QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,
+                     int partitions);
 
 class Fleet {
  public:
@@ -24,15 +41,16 @@ class Fleet {
   Fleet(Coordinator& zk, const Layout& layout, Left left);
 
   void Start(int partitions);
-  // Call when the watch on layout.Workers() fired, and now and then besides.
+  // Call when the watch on layout.Workers() or below it fired, and now and then besides.
   void Refresh();
 
   const std::map<std::string, proto::Worker>& workers() const { return workers_; }
-  int live_slots() const;
-  bool Serves(const std::string& queue) const;
-
-  // Same key, same worker, while the fleet stays as it is.
-  int PartitionFor(const std::string& queue, const std::string& route_key) const;
+  int live_slots() const { return live_slots_; }  // of the active ones
+  int partitions() const { return partitions_; }
+  // Grows whenever a share may have changed hands.
+  std::uint64_t generation() const { return generation_; }
+  // Null while nobody active serves the queue. Valid until the next change of generation.
+  const QueueShares* Shares(const std::string& queue) const;
 
  private:
   void Rebuild();
@@ -41,14 +59,11 @@ class Fleet {
   const Layout layout_;
   const Left left_;
   int partitions_ = 1;
+  int live_slots_ = 0;
+  std::uint64_t generation_ = 0;
   std::map<std::string, proto::Worker> workers_;
-  std::map<std::string, HashRing> rings_;  // by queue, over the active workers that serve it
+  std::map<std::string, std::string> raw_;  // their nodes' contents, to see what has changed
+  mutable std::map<std::string, QueueShares> shares_;  // made when first asked for
 };
-
-// The ring of one queue's partitions and keys. Producers and workers must build
-// it alike: active workers that serve `queue`, weighted by slots.
-HashRing QueueRing(const std::map<std::string, proto::Worker>& workers, const std::string& queue);
-// The key under which a partition lies on its queue's ring.
-std::string PartitionKey(const std::string& queue, int partition);
 
 }  // namespace zkexec

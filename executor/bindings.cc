@@ -162,7 +162,8 @@ PYBIND11_MODULE(_core, m) {
            "max_workload_bytes"_a)
       .def("start", &ExecutorSession::Start, released)
       .def("place", &ExecutorSession::Place, "items"_a, released)
-      .def("adopt", &ExecutorSession::Adopt, "dispatches"_a, released)
+      .def("adopt", &ExecutorSession::Adopt, "dispatches"_a,
+           "dead_schedulers"_a = std::vector<std::string>(), released)
       .def("revoke", &ExecutorSession::Revoke, "dispatch_id"_a, released)
       .def("drain_events", &ExecutorSession::DrainEvents, released)
       .def("status", &StatusDict)

@@ -69,6 +69,13 @@ class MetricsObserver : public Observer {
   WorkerMetrics& metrics_;
 };
 
+class NoJournal : public Journal {
+ public:
+  void Keep(const JournalRecord&) override {}
+  void Forget(const std::string&) override {}
+  std::vector<JournalRecord> TakeOver() override { return {}; }
+};
+
 // What the loop thread knows, for the HTTP threads.
 struct Vitals {
   std::atomic<std::int64_t> turned_ms{0};
@@ -181,7 +188,8 @@ int RunDaemon(const Flags& flags) {
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
   options.kill_grace = settings->kill_grace;
-  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer);
+  NoJournal journal;
+  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
   metrics.SetSlots(settings->slots);
 
