@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -65,8 +66,10 @@ class Session:
     def place(self, items: list[Placement]) -> None:
         self._called("place", list(items))
 
-    def adopt(self, dispatches: list[tuple[str, str]]) -> None:
-        self._called("adopt", list(dispatches))
+    def adopt(
+        self, dispatches: list[tuple[str, str]], dead_schedulers: Sequence[str] = ()
+    ) -> None:
+        self._called("adopt", (list(dispatches), list(dead_schedulers)))
 
     def revoke(self, dispatch_id: str) -> None:
         self._called("revoke", dispatch_id)
