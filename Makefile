@@ -2,9 +2,10 @@
 PY := .build/venv/bin/python
 SUITES := $(PY) tools/run_suites.py
 DEMO_ARGS ?=
+CHAOS_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python model integration e2e lint format clean
+.PHONY: help bootstrap demo test unit dev asan tsan python model integration e2e chaos lint format clean
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -16,6 +17,7 @@ help: ## this text
 	@echo '  make demo                            Airflow, ZooKeeper and a worker; stays up, Ctrl-C ends it'
 	@echo '  make demo DEMO_ARGS=--once           the same, ends by itself; exit code 0 if all succeeded'
 	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
+	@echo '  make chaos CHAOS_ARGS=--help         seed, length and number of dispatches'
 	@echo
 	@echo 'Everything that is made is in .build/; logs and JUnit files of tests in .build/results/.'
 
@@ -52,6 +54,9 @@ integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 
 e2e: bootstrap ## with everything, slow
 	@$(SUITES) e2e
+
+chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
+	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)
 
 lint: bootstrap ## style of C++, Python, shell and Helm
 	@$(SUITES) lint

@@ -91,6 +91,12 @@ SUITES = (
         needs="tests/e2e",
     ),
     Suite(
+        "chaos",
+        "thousands of dispatches while servers, workers and schedulers are killed and cut off",
+        python("tests/chaos", "-rA", "--tb=short", "--show-capture=stdout"),
+        needs="tests/chaos",
+    ),
+    Suite(
         "lint",
         "style of C++, Python, shell and Helm",
         lambda junit: [[PYTHON, "tools/lint.py", "--junit-xml", str(junit)]],

@@ -87,7 +87,7 @@ def run(
     verdict.violations += [f"left in ZooKeeper: {path}" for path in leftovers]
     verdict.counts.update(
         seed=seed,
-        put_back=_count(folder, "s*.log", "put back"),
+        put_back=_count(folder, "s*.log", "its run goes back to its queue"),
         ambiguous_batches=_count(folder, "s*.log", "a batch with a lost reply was applied"),
         violations=len(verdict.violations),
         seconds=round(time.monotonic() - started, 1),
