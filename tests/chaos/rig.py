@@ -221,7 +221,7 @@ class Rig:
         if thing in ("leader", "follower", "ensemble"):
             return self._hurt_ensemble(kind, pick)
         members = self.schedulers if thing == "scheduler" else self.workers
-        sound = [one for one in members if not one.hurt and one.process.alive()]
+        sound = [one for one in members if not one.hurt and self._is_up(one)]
         if not sound:
             return None
         member = sound[pick % len(sound)]
@@ -235,10 +235,15 @@ class Rig:
 
         return member.name, heal
 
+    def _is_up(self, member: Member) -> bool:
+        """Whether it runs; a worker that was just started may still be about to."""
+        if not member.process.alive():
+            return False
+        return member not in self.workers or bool(_programs(member))
+
     def _worker_pid(self, worker: Member) -> int:
         """The process that works: not one that guards it."""
-        family = [worker.process.pid, *descendants(worker.process.pid)]
-        return [pid for pid in family if _name(pid) == "zk-worker"][-1]
+        return _programs(worker)[-1]
 
     def _start_again(self, worker: Member) -> Undo:
         def start() -> None:
@@ -331,6 +336,12 @@ class Rig:
         with contextlib.suppress(DevStackError):
             return wait_until(self.done, "all dispatches to end", timeout=timeout, interval=0.2)
         return False
+
+
+def _programs(worker: Member) -> list[int]:
+    """The processes of zk-worker itself, parents first."""
+    family = [worker.process.pid, *descendants(worker.process.pid)]
+    return [pid for pid in family if _name(pid) == "zk-worker"]
 
 
 def _stopped(pids: list[int]) -> Undo:

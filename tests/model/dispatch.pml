@@ -73,7 +73,11 @@ end: do
 #endif
          assert(events == 0);              /* nothing appears after its end was told */
          counter[s]++; entry = 1; entry_lost_by = 0; answer[s] = success
+#ifdef MUTANT_PUT_BACK_WITHOUT_VERSION
        :: sent_version[s] == counter[s] && sent[s] == requeue && REMOVABLE ->
+#else                                      /* the node is as it was when it was read */
+       :: sent_version[s] == counter[s] && sent[s] == requeue && REMOVABLE && !node_marked ->
+#endif
          assert(events == 0);
          counter[s]++; REMOVE_NODE; entry = 1; entry_lost_by = 1; answer[s] = success;
          assert(counter[s] <= FAULTS + 2)  /* without a fault nothing is placed again */
@@ -98,7 +102,8 @@ end: do
 /* ---- A worker. Dead: for good; another worker stands for the next incarnation. ---- */
 proctype Worker(byte w) {
   mtype state = idle, outcome = none;
-  bool held, lost_by;                      /* believes to hold its claim; runs a redelivery */
+  bool held, lost_by, marked, examined;    /* what it believes; lost_by: this is a redelivery */
+#define FORGET state = idle; outcome = none; lost_by = 0; held = 0; marked = 0; examined = 0
 #define MULTI_ANSWERED lease[w] = 1
 #ifdef MUTANT_CLAIMS_AGAIN_WHAT_IS_ANOTHERS
 #define OURS (node != 0)
@@ -108,7 +113,7 @@ proctype Worker(byte w) {
 end: do
   /* A request was answered; or the client learns that its session is over, and opens another. */
   :: d_step { session[w] && !lease[w] -> lease[w] = 1 }
-  :: d_step { !session[w] -> session[w] = 1; lease[w] = 1; held = 0 }
+  :: d_step { !session[w] -> session[w] = 1; lease[w] = 1; held = 0; examined = 0 }
 
   /* Claim. */
   :: atomic { state == idle && session[w] && entry && node == 0 ->
@@ -123,23 +128,32 @@ end: do
           :: faults > 0 -> faults--; lost_by = entry_lost_by; state = in_doubt
        fi }
   :: d_step { state == in_doubt && session[w] ->
-       if :: node == w + 1 -> state = claimed :: else -> state = idle; lost_by = 0 fi;
+       if :: node == w + 1 -> state = claimed :: else -> FORGET fi;
        MULTI_ANSWERED }
 
   /* Claim again in a new session, or learn that the run was declared lost: kill it. */
   :: atomic { (state == claimed || state == forked || state == working) && !held && session[w] ->
        if :: OURS ->
-            claim[w] = 1;
+            claim[w] = 1; marked = node_marked;
             if :: held = 1; MULTI_ANSWERED :: faults > 0 -> faults-- fi
-          :: else -> state = idle; lost_by = 0
+          :: else -> FORGET
        fi }
+
+  /* Mark as started: a task once it has lasted, a callback before it starts. */
+  :: atomic { (state == working || (state == claimed && !is_task)) && !marked &&
+              held && session[w] && claim[w] ->
+       node_marked = 1;
+       if :: marked = 1; MULTI_ANSWERED :: faults > 0 -> faults--; held = 0 fi }
 
   /* Start. */
 #ifdef MUTANT_START_WITHOUT_LEASE
-  :: d_step { state == claimed && held ->
+#define MAY_START (is_task || marked)
+#elif defined(MUTANT_CALLBACK_STARTS_UNMARKED)
+#define MAY_START lease[w]
 #else
-  :: d_step { state == claimed && held && lease[w] ->
+#define MAY_START (lease[w] && (is_task || marked))
 #endif
+  :: d_step { state == claimed && held && MAY_START ->
        starts++;
        assert(is_task || starts == 1);     /* without a gate ZooKeeper alone must see to it */
        assert(is_task || events == 0);
@@ -148,33 +162,31 @@ end: do
        if :: airflow == queued -> airflow = running; passed++; assert(passed == 1); state = working
           :: else -> state = finishing; outcome = (lost_by -> lost : already_running)
        fi }
-  :: d_step { state == working && held && session[w] && node == w + 1 && !node_marked ->
-       node_marked = 1; MULTI_ANSWERED }
-
   /* The process ends. Airflow has taken its state before the worker hears of it. */
   :: d_step { state == working -> airflow = (is_task -> ended : airflow);
        state = finishing; outcome = success }
 
-  /* Finish. A lost reply is settled by the running node: gone or another's means no result due. */
-  :: atomic { state == finishing && session[w] ->
-       if :: node != w + 1 -> state = idle; outcome = none; lost_by = 0; held = 0; MULTI_ANSWERED
-          :: node == w + 1 && !claim[1 - w] ->
-            if :: true ->
+  /* Finish. What is not known to be held is looked at first: another's, or gone, means that no
+     result is due. Without a claim in this session the node goes if nobody else has one. */
+  :: d_step { state == finishing && session[w] && !held && !examined ->
+       if :: node != w + 1 -> FORGET :: else -> examined = 1; held = claim[w] fi;
+       MULTI_ANSWERED }
+  :: atomic { state == finishing && session[w] && (held || examined) ->
+       if :: (held && claim[w]) || (!held && node != 0 && UNCLAIMED) ->
+            REMOVE_NODE; finished = 1;
 #ifdef MUTANT_FINISH_IN_TWO_STEPS
-                 REMOVE_NODE; finished = 1;
-                 goto result_follows;
+            goto result_follows;
 back:
-#else
-                 REMOVE_NODE; finished = 1;
 #endif
-                 assert(result == none && events == 0);
-                 result = outcome;
-                 if :: state = idle; outcome = none; lost_by = 0; held = 0; MULTI_ANSWERED
-                    :: faults > 0 -> faults-- fi
-               :: faults > 0 -> faults--
+            assert(result == none && events == 0);
+            result = outcome;
+            if :: FORGET; MULTI_ANSWERED
+               :: faults > 0 -> faults--; held = 0; examined = 0
             fi
+          :: else -> held = 0; examined = 0
+          :: faults > 0 -> faults--; held = 0; examined = 0     /* it never got there */
        fi }
-  :: d_step { !dead[1 - w] && faults > 0 -> faults--; dead[w] = 1; state = idle; outcome = none };
+  :: d_step { !dead[1 - w] && faults > 0 -> faults--; dead[w] = 1; FORGET };
        break
   od;
   goto over;
@@ -225,13 +237,8 @@ proctype Scheduler(byte s) {
   :: atomic { batch == none && events == 0 && REMOVABLE && !inspect ->
 #endif
        was_marked = node_marked };
-#ifdef MUTANT_REDELIVER_CALLBACKS
      if :: !was_marked -> batch = requeue
         :: was_marked ->
-#else
-     if :: !was_marked && is_task -> batch = requeue
-        :: was_marked || !is_task ->
-#endif
           atomic {
             if :: REMOVABLE -> REMOVE_NODE;
                   if :: true :: faults > 0 -> faults--;
@@ -251,7 +258,7 @@ next: was_marked = 0
      moves against this order, so none of ours may be on its way meanwhile. */
 #ifdef MUTANT_INSPECT_DURING_REQUEUE
   :: atomic { inspect && events == 0 -> there = entry };
-     if :: batch == none && REMOVABLE && is_task -> batch = requeue; sent_version[s] = version;
+     if :: batch == none && REMOVABLE && !node_marked -> batch = requeue; sent_version[s] = version;
           sent[s] = requeue; waiting = 1
         :: true fi;
 #else
