@@ -80,7 +80,6 @@ class Driver:
         self._waiting = [one for one in reversed(config["dispatches"]) if one not in started]
         self._outstanding: set[str] = set()
         self._adopted: set[str] = set()
-        self._began = time.monotonic()
         self._turn = threading.Event()
         self._session = _core.Session(
             hosts=config["hosts"],
@@ -133,8 +132,8 @@ class Driver:
         self._session.place([self._placement(one) for one in again])
 
     def _place_more(self) -> None:
-        due = (time.monotonic() - self._began) * self._config["per_second"]
-        ever = len(self._config["dispatches"]) - len(self._waiting) - len(self._placed.records)
+        due = (time.monotonic() - self._config["began"]) * self._config["per_second"]
+        ever = len(self._config["dispatches"]) - len(self._waiting)
         room = min(int(due) - ever, OUTSTANDING_MAX - len(self._outstanding), BATCH)
         if room < 1 or not self._session.status()["connected"]:
             return

@@ -19,6 +19,7 @@ class Kind:
     most: float
     weight: int = 1
     needs_network: bool = False
+    usual: bool = True
 
 
 _OVER = SESSION_TIMEOUT_SECONDS
@@ -32,7 +33,9 @@ KINDS = (
     Kind("worker_drain", 4, 6),
     Kind("zygote_kill", 0, 0),
     Kind("worker_partition", 1, _OVER + 5, weight=2, needs_network=True),
-    Kind("scheduler_kill", 0, 2, weight=2),
+    # Airflow adopts when a scheduler has not been heard of for longer than its session lasts.
+    Kind("scheduler_kill", _OVER + 2, _OVER + 4, weight=2),
+    Kind("scheduler_replace", 0, 1, usual=False),
     Kind("scheduler_stop", _OVER + 1, _OVER + 4),
     Kind("scheduler_partition", 1, _OVER + 5, needs_network=True),
     Kind("leader_kill", 0.5, 3, weight=2),
@@ -53,13 +56,18 @@ class Planned:
     pick: int
 
 
-def plan(seed: int, seconds: float, *, mean_gap: float, network: bool) -> list[Planned]:
+def plan(
+    seed: int, seconds: float, *, mean_gap: float, network: bool, unusual: bool = False
+) -> list[Planned]:
     """The faults of a run: first each kind once, in random order, then random ones.
 
-    All of them begin before `seconds` unless the kinds alone need longer.
+    All of them begin before `seconds` unless the kinds alone need longer. unusual adds those that
+    Airflow does not do: it adopts nothing while the dead scheduler's session may still live.
     """
     random = Random(f"faults-{seed}")
-    usable = [kind for kind in KINDS if network or not kind.needs_network]
+    usable = [
+        kind for kind in KINDS if (network or not kind.needs_network) and (unusual or kind.usual)
+    ]
     first = random.sample(usable, len(usable))
     planned: list[Planned] = []
     at = mean_gap

@@ -27,7 +27,7 @@ WORKER_FAULTS = frozenset(
         "ensemble_restart",
     }
 )
-SCHEDULER_FAULTS = frozenset({"scheduler_kill"})
+SCHEDULER_FAULTS = frozenset({"scheduler_kill", "scheduler_replace"})
 # Which faults may be the cause of an outcome other than success.
 CAUSES = {
     "lost": WORKER_FAULTS,
@@ -41,6 +41,8 @@ CAUSES = {
 }
 # How long after its end a fault may still show: session timeout, grace, intervals of looking.
 AFTERMATH_SECONDS = 30.0
+# From a run's end to the moment in which its scheduler has recorded it, at most.
+TAKEN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def judge(history: History) -> Verdict:
             *_end_problems(final),
             *_start_problems(kind, final, steps[dispatch]),
             *_cause_problems(when, final, history.faults),
+            *_result_problems(final, steps[dispatch], history.faults),
         ]
         violations += [f"{dispatch} ({kind}): {one}" for one in wrong]
         if final:
@@ -193,6 +196,22 @@ def _cause_problems(placed: float, final: list[Event], faults: list[Fault]) -> l
         if not caused:
             problems.append(f"ended as {event.outcome} without a fault that explains it")
     return problems
+
+
+def _result_problems(final: list[Event], steps: list[Step], faults: list[Fault]) -> list[str]:
+    """What has run to its end has a result: it is not gone.
+
+    But for a result that a scheduler had taken, and so removed, in the moment in which it died.
+    """
+    if not final or final[0].outcome != "gone":
+        return []
+    ends = [step for step in steps if step.what == "end" and step.time <= final[0].time]
+    taken = any(
+        fault.kind in SCHEDULER_FAULTS and fault.begin - TAKEN_SECONDS <= end.time <= fault.begin
+        for fault in faults
+        for end in ends
+    )
+    return [] if taken or not ends else [f"is gone, but had run to its end at {ends[0].time:.3f}"]
 
 
 def _lines(file: Path) -> list[list[str]]:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,7 @@ class Rig:
                     "session_timeout_ms": SESSION_TIMEOUT_MS,
                     "partitions": PARTITIONS,
                     "per_second": per_second,
+                    "began": time.monotonic(),
                     "dispatches": [f"{name}-{number:06d}" for number in range(count)],
                 }
             )
@@ -213,6 +215,13 @@ class Rig:
             if path.count("/") >= deep.get(path.removeprefix(f"{ROOT}/default/").split("/")[0], 99)
         ]
 
+    def revive(self) -> None:
+        """Start workers again that have ended by themselves, as an init system would."""
+        for worker in self.workers:
+            if not worker.hurt and not worker.process.alive():
+                worker.process.kill()
+                worker.process.start()
+
     # Faults: each returns how to undo it; None if its target is hurt already.
 
     def inflict(self, kind: str, pick: int) -> tuple[str, Undo] | None:
@@ -285,6 +294,8 @@ class Rig:
 
         return succeed
 
+    _scheduler_replace = _scheduler_kill
+
     def _scheduler_stop(self, scheduler: Member) -> Undo:
         return _stopped([scheduler.process.pid])
 
@@ -333,9 +344,16 @@ class Rig:
 
     def wait_done(self, timeout: float) -> bool:
         """Wait until everything has ended; False if it does not."""
-        with contextlib.suppress(DevStackError):
-            return wait_until(self.done, "all dispatches to end", timeout=timeout, interval=0.2)
-        return False
+
+        def done() -> bool:
+            self.revive()
+            return self.done()
+
+        try:
+            return wait_until(done, "all dispatches to end", timeout=timeout, interval=0.2)
+        except DevStackError as error:
+            print(error, flush=True)
+            return False
 
 
 def _programs(worker: Member) -> list[int]:

@@ -44,6 +44,7 @@ class Faults:
     def turn(self) -> bool:
         """Begin and undo what is due. Returns whether all is over."""
         now = time.monotonic()
+        self._rig.revive()
         self._rig.done()  # raises if a scheduler has failed by itself
         for fault in list(self._present):
             if fault[0] <= now:
@@ -72,14 +73,22 @@ class Faults:
 
 
 def run(
-    folder: Path, *, seed: int, dispatches: int, seconds: float, mean_gap: float, network: bool
+    folder: Path,
+    *,
+    seed: int,
+    dispatches: int,
+    seconds: float,
+    mean_gap: float,
+    network: bool,
+    unusual: bool = False,
 ) -> Verdict:
     """One run; folder must be new. Raises DevStackError if something could not be started."""
     started = time.monotonic()
     with Network() if network else _nothing() as net:
         rig = Rig(folder, seed=seed, dispatches=dispatches, seconds=seconds, network=net)
         with rig:
-            faults = Faults(rig, plan(seed, seconds, mean_gap=mean_gap, network=network))
+            planned = plan(seed, seconds, mean_gap=mean_gap, network=network, unusual=unusual)
+            faults = Faults(rig, planned)
             wait_until(faults.turn, "the faults", timeout=seconds * 3 + 300)
             rig.wait_done(SETTLE_SECONDS)
             leftovers = rig.leftovers()
@@ -118,6 +127,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--gap", type=float, default=2.0, help="seconds between faults, on average")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / ".build" / "chaos")
+    parser.add_argument(
+        "--unusual", action="store_true", help="also adopt while the dead scheduler's session lives"
+    )
     parser.add_argument("--no-network", action="store_true", help="no partitions")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -135,6 +147,7 @@ def main() -> int:
             seconds=options.minutes * 60,
             mean_gap=options.gap,
             network=not refusal,
+            unusual=options.unusual,
         )
     finally:
         strays = kill_strays()

@@ -114,6 +114,24 @@ def test_a_step_or_an_event_of_what_nobody_placed_is_a_violation() -> None:
     assert judge(history).violations == ["ghost: was never placed"]
 
 
+def gone(end: float) -> History:
+    """A dispatch that ran to its end, and then was gone; its scheduler died at 5."""
+    return History(
+        placed={"d": (1.0, "task")},
+        events=[Event(9.0, "d", "gone")],
+        steps=[Step(2.0, "start", "d", "1"), Step(end, "end", "d", "1")],
+        faults=[Fault("scheduler_kill", 5.0, 6.0)],
+    )
+
+
+def test_a_dispatch_that_ended_after_its_scheduler_died_is_not_gone() -> None:
+    assert "had run to its end" in judge(gone(end=5.5)).violations[0]
+
+
+def test_a_result_that_was_taken_when_its_scheduler_died_is_gone() -> None:
+    assert judge(gone(end=4.9)).violations == []
+
+
 def test_a_rejected_dispatch_is_a_violation_whatever_the_fault() -> None:
     history = lost("worker_kill")
     history.events = [Event(9.0, "d", "rejected")]
