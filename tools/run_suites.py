@@ -82,6 +82,12 @@ SUITES = (
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
     Suite("python", "Python unit tests", python("tests/python"), needs="tests/python"),
     Suite(
+        "model",
+        "every order of events of a model of the protocol, and of broken ones",
+        python("tests/model", "-rP"),
+        needs="tests/model",
+    ),
+    Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
         python("tests/integration", "-rA", "--tb=short", "--show-capture=stdout"),
@@ -94,6 +100,12 @@ SUITES = (
         needs="tests/e2e",
     ),
     Suite("bench", "the benchmarks work (not: how fast)", bench, needs="tests/bench"),
+    Suite(
+        "chaos",
+        "thousands of dispatches while servers, workers and schedulers are killed and cut off",
+        python("tests/chaos", "-rA", "--tb=short", "--show-capture=stdout"),
+        needs="tests/chaos",
+    ),
     Suite(
         "lint",
         "style of C++, Python, shell and Helm",

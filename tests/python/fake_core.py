@@ -66,9 +66,7 @@ class Session:
     def place(self, items: list[Placement]) -> None:
         self._called("place", list(items))
 
-    def adopt(
-        self, dispatches: list[tuple[str, str]], dead_schedulers: Sequence[str] = ()
-    ) -> None:
+    def adopt(self, dispatches: list[tuple[str, str]], dead_schedulers: Sequence[str] = ()) -> None:
         self._called("adopt", (list(dispatches), list(dead_schedulers)))
 
     def revoke(self, dispatch_id: str) -> None:

@@ -39,6 +39,29 @@ JVM_OPTIONS = (
 )
 
 
+def require_jars() -> None:
+    """Raises DevStackError if ZooKeeper is not installed."""
+    missing = [str(jar) for jar in JARS if not jar.exists()]
+    if missing:
+        raise DevStackError(
+            f"missing {', '.join(missing)}; on Debian: apt-get install zookeeper libslf4j-java"
+        )
+
+
+def ask(address: str, port: int, command: str) -> str:
+    """Send a four letter command, return the answer; empty when nobody answers."""
+    try:
+        with socket.create_connection((address, port), timeout=1) as connection:
+            connection.sendall(command.encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+            return answer.decode(errors="replace")
+    except OSError:
+        return ""
+
+
 class ZooKeeperServer:
     """One server; its data and port stay the same over stop, kill and start."""
 
@@ -66,11 +89,7 @@ class ZooKeeperServer:
 
     def start(self) -> None:
         """Start and wait until it serves."""
-        missing = [str(jar) for jar in JARS if not jar.exists()]
-        if missing:
-            raise DevStackError(
-                f"missing {', '.join(missing)}; on Debian: apt-get install zookeeper libslf4j-java"
-            )
+        require_jars()
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         (self.folder / "zoo.cfg").write_text(
@@ -86,16 +105,7 @@ class ZooKeeperServer:
 
     def ask(self, command: str) -> str:
         """Send a four letter command, return the answer; empty when nobody answers."""
-        try:
-            with socket.create_connection((self.address, self.port), timeout=1) as connection:
-                connection.sendall(command.encode())
-                connection.shutdown(socket.SHUT_WR)
-                answer = b""
-                while part := connection.recv(65536):
-                    answer += part
-                return answer.decode(errors="replace")
-        except OSError:
-            return ""
+        return ask(self.address, self.port, command)
 
     def stop(self) -> None:
         """SIGTERM; the data stays."""

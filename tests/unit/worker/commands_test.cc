@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tests/fakes/fake_coordinator.h"
+#include "tests/fakes/memory_journal.h"
 #include "worker/agent.h"
 
 namespace zkexec {
@@ -34,7 +35,8 @@ class CommandsTest : public testing::Test {
     options.queues = {"default"};
     options.slots = 2;
     options.partitions = 2;
-    agent_ = std::make_unique<Agent>(options, *zk_, layout_, launcher_, clock_, sealer_, refusals_);
+    agent_ = std::make_unique<Agent>(options, *zk_, layout_, launcher_, clock_, sealer_, refusals_,
+                                     journal_);
     zk_->Connect();
     Run();
   }
@@ -102,6 +104,7 @@ class CommandsTest : public testing::Test {
   const Sealer sealer_ = *Sealer::Make("a secret of some length");
   RecordingLauncher launcher_;
   Refusals refusals_;
+  MemoryJournal journal_;
   std::unique_ptr<FakeCoordinator> zk_;
   std::unique_ptr<Agent> agent_;
   int queued_ = 0;
