@@ -8,6 +8,10 @@
 namespace zkexec {
 namespace {
 
+constexpr Duration kPausePerWorker{2};
+// Refresh() reads everybody again in so many calls.
+constexpr std::size_t kRefreshParts = 12;
+
 bool ServesQueue(const proto::Worker& worker, const std::string& queue) {
   return worker.state() == "active" &&
          std::find(worker.queues().begin(), worker.queues().end(), queue) != worker.queues().end();
@@ -46,13 +50,52 @@ Fleet::Fleet(Coordinator& zk, const Layout& layout, Left left)
 
 void Fleet::Start(int partitions) {
   partitions_ = partitions;
+  known_ = false;
+  listing_ = false;
+  reading_ = 0;
+  // Watches died with the old session: everybody is read again.
+  raw_.clear();
   Rebuild();
-  Refresh();
+  List();
+}
+
+bool Fleet::OnChanged(const std::string& path) {
+  const auto prefix = layout_.Workers() + "/";
+  if (path == layout_.Workers()) {
+    changed_ = true;
+  } else if (path.starts_with(prefix)) {
+    Read(path.substr(prefix.size()));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Fleet::Tick(TimePoint now) {
+  if (!changed_ || listing_ || now < next_list_) return;
+  next_list_ = now + kPausePerWorker * static_cast<int>(workers_.size());
+  List();
 }
 
 void Fleet::Refresh() {
+  if (!listing_) List();
+  std::vector<std::string> names;
+  for (const auto& [name, worker] : workers_) names.push_back(name);
+  const auto count = names.size() / kRefreshParts + 1;
+  for (std::size_t i = 0; i < count && i < names.size(); ++i) {
+    Read(names[reread_++ % names.size()]);
+  }
+}
+
+void Fleet::List() {
+  listing_ = true;
+  changed_ = false;
   zk_.Children(layout_.Workers(), Watch::kYes, [this](Result<std::vector<std::string>> names) {
-    if (!names) return;  // the next refresh or session asks again
+    listing_ = false;
+    if (!names) {
+      changed_ = names.error().code == ErrorCode::kUnavailable;
+      return;
+    }
     const std::set<std::string> live(names->begin(), names->end());
     std::vector<std::string> gone;
     for (const auto& [name, worker] : workers_) {
@@ -67,17 +110,25 @@ void Fleet::Refresh() {
       if (left_) left_(name);
     }
     for (const auto& name : live) {
-      // Watched: a worker that drains, or serves other queues, rewrites its node.
-      zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
-        proto::Worker worker;
-        if (!node || !worker.ParseFromString(node->data)) return;
-        const auto known = raw_.find(name);
-        if (known != raw_.end() && known->second == node->data) return;
-        raw_[name] = node->data;
-        workers_[name] = worker;
-        Rebuild();
-      });
+      if (!raw_.contains(name)) Read(name);
     }
+    known_ = known_ || reading_ == 0;
+  });
+}
+
+void Fleet::Read(const std::string& name) {
+  ++reading_;
+  // Watched: a worker that drains, or serves other queues, rewrites its node.
+  zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
+    if (reading_ > 0) --reading_;
+    known_ = known_ || reading_ == 0;
+    proto::Worker worker;
+    if (!node || !worker.ParseFromString(node->data)) return;
+    const auto known = raw_.find(name);
+    if (known != raw_.end() && known->second == node->data) return;
+    raw_[name] = node->data;
+    workers_[name] = worker;
+    Rebuild();
   });
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/coordinator.h"
 #include "common/hash_ring.h"
 #include "common/layout.h"
@@ -41,8 +42,16 @@ class Fleet {
   Fleet(Coordinator& zk, const Layout& layout, Left left);
 
   void Start(int partitions);
-  // Call when the watch on layout.Workers() or below it fired, and now and then besides.
+  // A watch fired. False if it was not one of ours.
+  bool OnChanged(const std::string& path);
+  // Reads what has changed. Call at every tick, and when a watch fired. In a large fleet
+  // joins and leaves are gathered: a thousand workers must not list a thousand names a
+  // thousand times while they start.
+  void Tick(TimePoint now);
+  // Lists the workers, whatever the watches say, and reads a few of them again. Call now and then.
   void Refresh();
+  // The fleet has been read at least once in this session.
+  bool known() const { return known_; }
 
   const std::map<std::string, proto::Worker>& workers() const { return workers_; }
   int live_slots() const { return live_slots_; }  // of the active ones
@@ -53,6 +62,8 @@ class Fleet {
   const QueueShares* Shares(const std::string& queue) const;
 
  private:
+  void List();
+  void Read(const std::string& name);
   void Rebuild();
 
   Coordinator& zk_;
@@ -61,6 +72,12 @@ class Fleet {
   int partitions_ = 1;
   int live_slots_ = 0;
   std::uint64_t generation_ = 0;
+  bool known_ = false;
+  bool changed_ = false;  // who is there
+  bool listing_ = false;
+  std::size_t reading_ = 0;
+  TimePoint next_list_{};
+  std::size_t reread_ = 0;  // where Refresh() goes on reading
   std::map<std::string, proto::Worker> workers_;
   std::map<std::string, std::string> raw_;  // their nodes' contents, to see what has changed
   mutable std::map<std::string, QueueShares> shares_;  // made when first asked for

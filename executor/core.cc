@@ -145,8 +145,8 @@ void Core::OnSession(SessionState state) {
 
 void Core::OnChanged(const std::string& path) {
   if (!ready_) return;
-  if (path == layout_.Workers() || path.starts_with(layout_.Workers() + "/")) {
-    fleet_.Refresh();
+  if (fleet_.OnChanged(path)) {
+    fleet_.Tick(clock_.Now());
   } else {
     collector_.OnChanged(path);
   }
@@ -210,6 +210,7 @@ void Core::Tick() {
     if (zk_.state() == SessionState::kConnected && now >= begin_again_at_) Begin();
     return;
   }
+  fleet_.Tick(now);
   placer_.Pump();
   if (now >= next_poll_) {
     next_poll_ = now + options_.poll_interval;

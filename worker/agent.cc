@@ -163,8 +163,8 @@ void Agent::TakeOverJournal() {
 
 void Agent::OnChanged(const std::string& path) {
   if (!ready_) return;
-  if (path == layout_.Workers() || path.starts_with(layout_.Workers() + "/")) {
-    fleet_.Refresh();
+  if (fleet_.OnChanged(path)) {
+    fleet_.Tick(clock_.Now());
   } else if (path == layout_.Control(options_.worker)) {
     ListControl();
   } else if (lookout_.OnChanged(path)) {
@@ -193,6 +193,7 @@ void Agent::Tick() {
     fleet_.Refresh();
     ListControl();
   }
+  fleet_.Tick(now);
   ExamineDue();
   FinishDue();
   MarkDue();

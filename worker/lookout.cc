@@ -53,9 +53,14 @@ void Lookout::ReadShare(const std::string& name, Queue& queue) {
   const auto* shares = fleet_.Shares(name);
   const auto count = static_cast<int>(queue.partitions.size());
   std::set<int> mine;
-  if (shares == nullptr || count != fleet_.partitions()) {
-    // Before the fleet is known everything is watched: a new worker in an empty
-    // fleet must not be blind.
+  if (!fleet_.known()) {
+    // In a moment. Until then nothing is looked at: a thousand workers that start together must
+    // not all look at everything.
+    queue.generation = 0;
+    return;
+  }
+  if (shares == nullptr) {
+    // Nobody is said to serve the queue, and we do.
     for (int i = 0; i < count; ++i) mine.insert(i);
     queue.workers = 1;
   } else {
