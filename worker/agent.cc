@@ -74,6 +74,7 @@ void Agent::OnSession(SessionState state) {
   spdlog::warn("session ended; runs go on state={} runs={}", ToString(state), runs_.size());
   ready_ = false;
   StopObeying();
+  stray_claims_.clear();  // they went with the session
   lookout_.Stop();
   for (auto& [id, run] : runs_) {
     run.claim.clear();
@@ -192,6 +193,7 @@ void Agent::Tick() {
     next_refresh_ = now + options_.relist_interval;
     fleet_.Refresh();
     ListControl();
+    RemoveStrayClaims();
   }
   fleet_.Tick(now);
   ExamineDue();

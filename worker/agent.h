@@ -159,6 +159,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
                   const Result<std::vector<std::string>>& claims);
   void ClaimAgain(const std::string& dispatch, int version);
   void Abandon(const std::string& dispatch);
+  void RemoveStrayClaims();
   std::string NodeOf(const std::string& dispatch, const Run& run) const;
   // Of the children of a running node: the path of our claim, empty without one.
   std::string OurClaim(const std::string& running_node,
@@ -202,6 +203,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool ending_ = false;  // the drain's time is over
   std::string last_error_;
   Runs runs_;
+  std::set<std::string> stray_claims_;    // paths of claims of ours that must go
   bool obeying_ = false;                  // from the listing of commands to the last one's end
   bool list_again_ = false;               // control/ changed meanwhile
   bool in_doubt_ = false;                 // a command's reply was lost: our node may be old

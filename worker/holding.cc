@@ -51,7 +51,10 @@ void Agent::OnExamined(const std::string& dispatch, const Result<NodeData>& node
   auto& run = runs_.at(dispatch);
   proto::Entry entry;
   if (!node || !entry.ParseFromString(node->data) || entry.worker() != run.holder) {
-    return Abandon(dispatch);
+    const auto stray = claims ? OurClaim(NodeOf(dispatch, run), *claims) : std::string();
+    if (!stray.empty()) stray_claims_.insert(stray);
+    Abandon(dispatch);
+    return RemoveStrayClaims();
   }
   if (!claims) return;
   run.unsure = false;
@@ -66,7 +69,10 @@ void Agent::OnExamined(const std::string& dispatch, const Result<NodeData>& node
   ClaimAgain(dispatch, node->stat.version);
 }
 
-// Our run, in a session that holds no claim of it.
+// Our run, in a session that holds no claim of it. It may have been put back and claimed by
+// another worker since we read its node, and then its version tells nothing: a new node
+// starts at 0 again. So it is ours only if it still names us once our claim is there, because
+// with a claim nobody can put it back any more.
 void Agent::ClaimAgain(const std::string& dispatch, int version) {
   auto& run = runs_.at(dispatch);
   run.busy = true;
@@ -81,10 +87,17 @@ void Agent::ClaimAgain(const std::string& dispatch, int version) {
               const auto found = runs_.find(dispatch);
               if (found == runs_.end()) return;
               found->second.busy = false;
-              if (!made) return;  // examined again
-              found->second.claim = (*made)[1].path;
-              StartDue();
+              if (made) Examine(dispatch);  // else: at the next tick
             });
+}
+
+// What we have put under a node that turned out to be another worker's.
+void Agent::RemoveStrayClaims() {
+  for (const auto& path : stray_claims_) {
+    zk_.Multi({Op::Remove(path)}, [this, path](Result<std::vector<OpResult>> removed) {
+      if (removed || removed.error().code == ErrorCode::kNotFound) stray_claims_.erase(path);
+    });
+  }
 }
 
 void Agent::Abandon(const std::string& dispatch) {

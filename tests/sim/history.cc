@@ -193,7 +193,8 @@ void History::ExpectAllEnded() {
   for (const auto& [dispatch, record] : records_) {
     const auto where = Where(dispatch);
     if (record.outcome.empty() && !record.revoked) {
-      Violate("R1", dispatch + " never ended; ZooKeeper has it in '" + where + "'");
+      Violate("R1", dispatch + " never ended; ZooKeeper has it in '" + where + "', held by '" +
+                        HolderOf(dispatch) + "'");
     } else if (!where.empty() && where != "results" && !record.orphaned) {
       Violate("R1", dispatch + " has ended (" + record.outcome + (record.revoked ? ", revoked" : "") +
                         "), and is still in " + where);

@@ -58,11 +58,13 @@ int main(int argc, char** argv) {
   std::uint64_t count = 10000;
   std::uint64_t seed = 0;
   std::string mutation;
+  std::string trace;
   unsigned jobs = std::max(1U, std::thread::hardware_concurrency());
   app.add_option("--from", from, "First seed");
   app.add_option("--seeds", count, "How many seeds");
   app.add_option("--seed", seed, "Only this seed, with what the cores log");
   app.add_option("--mutation", mutation, "Break a rule on purpose: a name of tests/sim/mutations.h");
+  app.add_option("--trace", trace, "Log every commit to a path that contains this");
   app.add_option("--jobs", jobs, "Threads");
   CLI11_PARSE(app, argc, argv);
   zkexec::SetUpLogging(seed != 0 ? "debug" : "off");
@@ -89,6 +91,7 @@ int main(int argc, char** argv) {
       for (auto at = next++; at < from + count; at = next++) {
         auto plan = PlanOf(at);
         plan.mutator = mutator;
+        plan.trace = trace;
         World world(at, plan);
         totals.Add(at, world, world.Run());
       }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/log.h"
+
 namespace zkexec::sim {
 namespace {
 
@@ -55,6 +57,11 @@ World::World(std::uint64_t seed, Plan plan)
         workers_.begin(), workers_.end(),
         [session](const auto& worker) { return worker->zk->session() == session; });
     history_.Committed(ops, by_worker, plan_.calm);
+    for (const auto& op : ops) {
+      if (plan_.trace.empty() || op.path.find(plan_.trace) == std::string::npos) continue;
+      static constexpr const char* kKinds[] = {"create", "remove", "set", "check"};
+      spdlog::debug("commit session={} {} {}", session, kKinds[static_cast<int>(op.kind)], op.path);
+    }
   };
   const int workers = plan_.calm ? 1 : 1 + Pick(3);
   for (int i = 0; i < workers; ++i) AddWorker("host" + std::to_string(i));

@@ -21,6 +21,7 @@ struct Plan {
   int steps = 700;
   int dispatches = 14;
   FakeCoordinator::Mutator* mutator = nullptr;  // breaks something on purpose
+  std::string trace;                            // logs commits that touch such a path
   bool calm = false;                            // no faults, and one worker
 };
 
