@@ -23,7 +23,7 @@ constexpr char kAbout[] =
     "SIGTERM drains: no more claims, running tasks may end within --drain-timeout, then they\n"
     "are ended. A second SIGTERM ends them at once.\n\n"
     "Exit codes: 0 drained; 2 invalid configuration or option; 3 the HTTP port is taken;\n"
-    "4 the Python side did not start.";
+    "4 the Python side did not start; 128+n signal n killed the worker process.";
 
 // Beside the binary first: both are installed into one environment.
 std::string DefaultPython() {

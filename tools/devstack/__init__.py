@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from devstack.airflow import AirflowStack, zk_executor_options
 from devstack.client import AirflowClient, ApiError, TaskState
+from devstack.fake_zygote import fake_python
 from devstack.postgres import PostgresServer
 from devstack.processes import (
     Child,
@@ -37,6 +38,7 @@ __all__ = [
     "ZkWorker",
     "ZooKeeperServer",
     "become_subreaper",
+    "fake_python",
     "free_port",
     "kill_strays",
     "wait_until",
