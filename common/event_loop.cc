@@ -52,7 +52,7 @@ void EventLoop::Run() {
   for (;;) {
     {
       const std::lock_guard lock(mutex_);
-      if (stopped_) return;
+      if (std::exchange(stopped_, false)) return;
     }
     Turn(tick_period_);
   }

@@ -43,6 +43,7 @@ class EventLoop {
 
   void Post(std::function<void()> work);
   void Run();
+  // Ends Run(), or the next one if none is under way.
   void Stop();
   // One turn; waits for at most `wait`. Run() is this until Stop().
   void Turn(Duration wait);

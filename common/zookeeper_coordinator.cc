@@ -101,6 +101,8 @@ struct ZookeeperCoordinator::Impl {
   zhandle_t* handle = nullptr;
   SessionState state = SessionState::kConnecting;
   bool reopen = true;
+  bool resumed = false;  // or tried to
+  SessionId told_session = 0;
   TimePoint reopen_at{};
   TimePoint lease_from{};
   int negotiated_ms = 0;
@@ -228,14 +230,22 @@ void OnAuth(int, const void*) {}
 void ZookeeperCoordinator::Impl::Open() {
   reopen = false;
   zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
+  clientid_t id{};
+  const bool resume = options.resume && !resumed;
+  if (resume) {
+    id.client_id = options.resume->id;
+    options.resume->password.copy(id.passwd, sizeof id.passwd);
+  }
   handle = zookeeper_init(options.hosts.c_str(), OnWatch,
-                          static_cast<int>(options.session_timeout.count()), nullptr, this, 0);
+                          static_cast<int>(options.session_timeout.count()),
+                          resume ? &id : nullptr, this, 0);
   if (handle == nullptr) {
     error = "cannot use ZooKeeper hosts '" + options.hosts + "': " + std::strerror(errno);
     reopen = true;
     reopen_at = clock.Now() + kReopenDelay;
     return;
   }
+  resumed = true;
   // Otherwise each turn of the loop resolves the hosts' names: it still does so after a loss.
   zoo_set_servers_resolution_delay(handle, -1);
   if (!options.digest_auth.empty()) {
@@ -259,6 +269,11 @@ void ZookeeperCoordinator::Impl::OnState(int raw_state) {
     error.clear();
     negotiated_ms = zoo_recv_timeout(handle);
     lease_from = clock.Now();
+    const auto* id = zoo_client_id(handle);
+    if (id->client_id != told_session && options.on_session) {
+      options.on_session({id->client_id, std::string(id->passwd, sizeof id->passwd)});
+    }
+    told_session = id->client_id;
   } else if (raw_state == ZOO_EXPIRED_SESSION_STATE) {
     next = SessionState::kExpired;
     reopen = true;
@@ -349,8 +364,11 @@ void ZookeeperCoordinator::Impl::AnswerRefused() {
 ZookeeperCoordinator::ZookeeperCoordinator(Options options, const Clock& clock)
     : impl_(std::make_unique<Impl>(std::move(options), clock)) {}
 
-ZookeeperCoordinator::~ZookeeperCoordinator() {
+ZookeeperCoordinator::~ZookeeperCoordinator() { Close(); }
+
+void ZookeeperCoordinator::Close() {
   impl_->listener = nullptr;
+  impl_->reopen = false;
   impl_->Close();
   impl_->AnswerRefused();
 }

@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/clock.h"
@@ -21,6 +22,13 @@
 
 namespace zkexec {
 
+// What it takes to attach to a session from another process. The password is a
+// secret: whoever has it can end the session.
+struct SessionCredentials {
+  SessionId id = 0;
+  std::string password;
+};
+
 class ZookeeperCoordinator : public Coordinator, public PollSource {
  public:
   struct Options {
@@ -28,13 +36,18 @@ class ZookeeperCoordinator : public Coordinator, public PollSource {
     Duration session_timeout{15000};
     Duration operation_timeout{10000};
     std::string digest_auth;  // "user:password"; empty: world-writable nodes
+    // Attach to this session first, whose owner is dead. If it has expired the
+    // listener is told, and a new one follows, as ever.
+    std::optional<SessionCredentials> resume;
+    // Told of each new session before the listener is; may be empty.
+    std::function<void(const SessionCredentials&)> on_session;
     // Told the latency of each answered operation; may be empty.
     std::function<void(const char* op, double seconds)> on_latency;
   };
 
   // Connects in the background. `clock` is borrowed.
   ZookeeperCoordinator(Options options, const Clock& clock);
-  // Closes the session: its ephemerals go at once, if a server can be reached.
+  // Close()
   ~ZookeeperCoordinator() override;
   ZookeeperCoordinator(const ZookeeperCoordinator&) = delete;
   ZookeeperCoordinator& operator=(const ZookeeperCoordinator&) = delete;
@@ -51,6 +64,10 @@ class ZookeeperCoordinator : public Coordinator, public PollSource {
 
   Request Prepare() override;
   void Ready(short revents) override;
+
+  // Closes the session: its ephemerals go at once, if a server can be reached.
+  // Pending operations end; the listener hears no more. Call nothing afterwards.
+  void Close();
 
   // Why the last connection attempt failed; empty if none did.
   std::string last_error() const;

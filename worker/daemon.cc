@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <iostream>
 
@@ -16,9 +17,12 @@
 #include "common/log.h"
 #include "common/zookeeper_coordinator.h"
 #include "worker/agent.h"
+#include "worker/file_journal.h"
+#include "worker/guardian.h"
 #include "worker/http_server.h"
 #include "worker/metrics.h"
 #include "worker/orphans.h"
+#include "worker/retire.h"
 #include "worker/version.h"
 #include "worker/zygote.h"
 
@@ -28,11 +32,15 @@ namespace {
 constexpr Duration kTick{100};
 // The loop turns every 100 ms; a claim loop that stood still for this long is stuck.
 constexpr Duration kStuck{10000};
+// What the end may take: killing what runs, and the last words to ZooKeeper.
+constexpr Duration kKillLimit{2000};
+constexpr Duration kRetireLimit{2000};
 
 // SIGTERM and SIGINT, as something to poll.
 class Signals : public PollSource {
  public:
-  explicit Signals(std::function<void()> stop) : stop_(std::move(stop)) {
+  // `guardian`: who hands signals on to us; 0 if nobody does.
+  explicit Signals(pid_t guardian) : guardian_(guardian) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -46,11 +54,17 @@ class Signals : public PollSource {
   Request Prepare() override { return {fd_, POLLIN, Duration{60000}}; }
   void Ready(short revents) override {
     signalfd_siginfo info{};
-    if (revents != 0 && read(fd_, &info, sizeof info) == sizeof info) stop_();
+    if (revents == 0 || read(fd_, &info, sizeof info) != sizeof info) return;
+    ++(static_cast<pid_t>(info.ssi_pid) == guardian_ ? handed_on_ : direct_);
   }
+  // How often we were asked to stop. A service manager that signals every process of
+  // ours reaches us twice, once through the guardian, and means it once.
+  int stops() const { return std::max(handed_on_, direct_); }
 
  private:
-  const std::function<void()> stop_;
+  const pid_t guardian_;
+  int handed_on_ = 0;
+  int direct_ = 0;
   int fd_ = -1;
 };
 
@@ -67,13 +81,6 @@ class MetricsObserver : public Observer {
 
  private:
   WorkerMetrics& metrics_;
-};
-
-class NoJournal : public Journal {
- public:
-  void Keep(const JournalRecord&) override {}
-  void Forget(const std::string&) override {}
-  std::vector<JournalRecord> TakeOver() override { return {}; }
 };
 
 // What the loop thread knows, for the HTTP threads.
@@ -117,21 +124,12 @@ int Fatal(int code, const std::string& message) {
   return code;
 }
 
-}  // namespace
-
-int RunDaemon(const Flags& flags) {
-  SetUpLogging(flags.log_level.value_or("info"));
-  // Memory and environment of this process hold every token and the keys.
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+// `guardian` is null if the process does not get as far as a session.
+int RunWorker(const Flags& flags, GuardianLink* guardian) {
   BecomeSubreaper();
   SystemClock clock;
   EventLoop loop;
-  bool stop_asked = false;
-  int stops = 0;
-  Signals signals([&] {
-    stop_asked = true;
-    ++stops;
-  });
+  Signals signals(guardian == nullptr ? 0 : guardian->pid());
 
   auto opened = Zygote::Open(flags.python, loop, clock);
   if (!opened) {
@@ -174,10 +172,15 @@ int RunDaemon(const Flags& flags) {
   zk_options.on_latency = [&metrics](const char* op, double seconds) {
     metrics.ZkLatency(op, seconds);
   };
+  const auto worker = EncodeComponent(settings->name) + "-" + RandomHex().substr(0, 8);
+  zk_options.on_session = [&](const SessionCredentials& credentials) {
+    guardian->Tell({credentials, settings->hosts, settings->digest_auth, settings->session_timeout,
+                    worker, layout->Control(worker)});
+  };
   ZookeeperCoordinator zk(zk_options, clock);
 
   Agent::Options options;
-  options.worker = EncodeComponent(settings->name) + "-" + RandomHex().substr(0, 8);
+  options.worker = worker;
   options.host = settings->hostname;
   options.pid = getpid();
   options.version = kVersion;
@@ -188,13 +191,20 @@ int RunDaemon(const Flags& flags) {
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
   options.kill_grace = settings->kill_grace;
-  NoJournal journal;
+  FileJournal journal(settings->journal_dir, options.worker,
+                      [&metrics] { metrics.JournalFailed(); });
   Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
 
   bool told_ready = false;
   int drains = 0;
   std::string told_error;
+  bool guardian_died = false;
+  guardian->SetOnDeath([&] {
+    guardian_died = true;
+    loop.Stop();
+  });
+  loop.Add(guardian);
   loop.Add(&signals);
   loop.Add(&zk);
   loop.SetTick(kTick, [&] {
@@ -204,7 +214,7 @@ int RunDaemon(const Flags& flags) {
         spdlog::warn("ZooKeeper not reachable, trying on error=\"{}\"", told_error);
     }
     agent.SetLauncherReady(zygote.ready());
-    while (stop_asked && drains < stops) {
+    while (drains < signals.stops()) {
       agent.Drain();
       ++drains;
     }
@@ -228,12 +238,48 @@ int RunDaemon(const Flags& flags) {
                kVersion, settings->hosts, settings->root, settings->http_host, (*http)->port());
   loop.Run();
   zygote.SetListener(nullptr);
-  loop.Remove(&zk);
+  zk.SetListener(nullptr);
+  loop.SetTick(kTick, {});
+  loop.Remove(&zygote);
+  loop.Remove(guardian);
   loop.Remove(&signals);
+  if (guardian_died) {
+    spdlog::critical("guardian died; ending tasks and self name={} guardian_pid={}", worker,
+                     guardian->pid());
+    sigset_t ended;
+    sigemptyset(&ended);
+    sigaddset(&ended, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &ended, nullptr);
+    for (const int pid : KillOrphans(clock, kKillLimit)) {
+      spdlog::error("a process does not end pid={} waited_ms={}", pid, kKillLimit.count());
+    }
+  }
+  const auto retired =
+      RemoveControl(loop, zk, layout->Control(worker), clock, kRetireLimit, nullptr);
+  if (!retired) {
+    spdlog::warn("cannot remove my control node name={} error=\"{}\"", worker,
+                 retired.error().message);
+  }
+  if (guardian_died) {
+    zk.Close();
+    // Not by the way of destructors: they wait for a process that may never end.
+    _exit(kGuardianDied);
+  }
+  loop.Remove(&zk);
   (*http)->Close();
   if (!zygote.fatal().empty()) return Fatal(kBadConfiguration, zygote.fatal());
   spdlog::info("drained; bye name={}", options.worker);
   return kDrained;
+}
+
+}  // namespace
+
+int RunDaemon(const Flags& flags) {
+  SetUpLogging(flags.log_level.value_or("info"));
+  // Memory and environment of these processes hold every token and the keys.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (flags.check_config) return RunWorker(flags, nullptr);
+  return RunGuarded([&](GuardianLink& guardian) { return RunWorker(flags, &guardian); });
 }
 
 }  // namespace zkexec

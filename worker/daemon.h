@@ -8,9 +8,18 @@
 namespace zkexec {
 
 // Exit codes of zk-worker; part of its interface.
-enum ExitCode { kDrained = 0, kBadConfiguration = 2, kPortTaken = 3, kZygoteFailed = 4 };
+// 128 + n: signal n killed the worker process, and its guardian has cleaned up.
+enum ExitCode {
+  kDrained = 0,
+  kBadConfiguration = 2,
+  kPortTaken = 3,
+  kZygoteFailed = 4,
+  kGuardianDied = 5,  // of the worker process: its parent can't return it any more
+};
 
-// Blocks until the worker has drained or can't go on. Call once, from main().
+// Splits into guardian and worker process (guardian.h) unless only the configuration is
+// checked. Blocks until the worker has drained or can't go on. Call once, from main(),
+// before there is a thread.
 int RunDaemon(const Flags& flags);
 
 }  // namespace zkexec

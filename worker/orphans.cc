@@ -8,12 +8,15 @@
 #include <sys/wait.h>
 
 #include <cerrno>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <vector>
 
 namespace zkexec {
 namespace {
+
+constexpr timespec kLookAgain{0, 10'000'000};
 
 std::vector<pid_t> Children() {
   std::vector<pid_t> found;
@@ -37,6 +40,23 @@ void KillOrphans() {
     // Their children become ours as they die; hence the loop.
     for (const pid_t pid : Children()) kill(pid, SIGKILL);
     if (waitpid(-1, nullptr, 0) < 0 && errno == ECHILD) return;
+  }
+}
+
+std::vector<int> KillOrphans(const Clock& clock, Duration limit) {
+  sigset_t ended;
+  sigemptyset(&ended);
+  sigaddset(&ended, SIGCHLD);
+  for (const auto until = clock.Now() + limit;;) {
+    for (const pid_t pid : Children()) kill(pid, SIGKILL);
+    pid_t reaped = 0;
+    do {
+      reaped = waitpid(-1, nullptr, WNOHANG);
+    } while (reaped > 0);
+    if (reaped < 0 && errno == ECHILD) return {};
+    if (clock.Now() >= until) return Children();
+    // Those that only now became ours may have ended before: no signal tells of them.
+    sigtimedwait(&ended, nullptr, &kLookAgain);
   }
 }
 

@@ -23,7 +23,7 @@ constexpr char kAbout[] =
     "SIGTERM drains: no more claims, running tasks may end within --drain-timeout, then they\n"
     "are ended. A second SIGTERM ends them at once.\n\n"
     "Exit codes: 0 drained; 2 invalid configuration or option; 3 the HTTP port is taken;\n"
-    "4 the Python side did not start.";
+    "4 the Python side did not start; 128+n signal n killed the worker process.";
 
 // Beside the binary first: both are installed into one environment.
 std::string DefaultPython() {
@@ -83,6 +83,9 @@ Flags Flags::Parse(int argc, char** argv) {
   app.add_option("--drain-timeout", flags.drain_timeout_s,
                  "Seconds that running tasks get after SIGTERM [drain_timeout]")
       ->envname("ZK_WORKER_DRAIN_TIMEOUT");
+  app.add_option("--journal-dir", flags.journal_dir,
+                 "Folder for results while ZooKeeper is away [worker_journal_dir]")
+      ->envname("ZK_WORKER_JOURNAL_DIR");
   app.add_option("--kill-grace", flags.kill_grace_s,
                  "Seconds from SIGTERM to SIGKILL of a task [kill_grace]")
       ->envname("ZK_WORKER_KILL_GRACE");
@@ -122,6 +125,7 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.drain_timeout = Duration(handshake.at("drain_timeout_ms").get<std::int64_t>());
     s.kill_grace = Duration(handshake.at("kill_grace_ms").get<std::int64_t>());
     s.relist_interval = Duration(handshake.at("relist_interval_ms").get<std::int64_t>());
+    s.journal_dir = flags.journal_dir.value_or(handshake.at("journal_dir"));
     s.log_level = flags.log_level.value_or(handshake.at("log_level"));
     s.api_secret_key = handshake.at("api_secret_key");
     s.base_log_folder = handshake.at("base_log_folder");
@@ -136,6 +140,9 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   }
   if (flags.kill_grace_s) {
     s.kill_grace = Duration(static_cast<std::int64_t>(*flags.kill_grace_s * 1000));
+  }
+  if (s.journal_dir.empty() || s.journal_dir[0] != '/') {
+    return Invalid("--journal-dir / [zk_executor] worker_journal_dir", "must be an absolute path");
   }
   if (s.hosts.empty()) return Invalid("--hosts / [zk_executor] hosts", "must not be empty");
   if (const auto layout = Layout::Make(s.root, s.team); !layout) {
@@ -179,6 +186,7 @@ std::string Settings::Describe() const {
       << "\nslots=" << slots << "\nqueues=" << all_queues << "\nhostname=" << hostname
       << "\nname=" << name << "\nhttp=" << http_host << ":" << http_port
       << "\ndrain_timeout_ms=" << drain_timeout.count() << "\nkill_grace_ms=" << kill_grace.count()
+      << "\njournal_dir=" << journal_dir
       << "\nrelist_interval_ms=" << relist_interval.count() << "\nlog_level=" << log_level
       << "\nbase_log_folder=" << base_log_folder << "\nairflow=" << airflow_version << "\n";
   return out.str();

@@ -27,6 +27,7 @@ struct Flags {
   std::string team = "default";
   std::optional<double> drain_timeout_s;
   std::optional<double> kill_grace_s;
+  std::optional<std::string> journal_dir;
   std::optional<std::string> log_level;
   bool check_config = false;
 
@@ -50,6 +51,7 @@ struct Settings {
   int http_port = 0;
   Duration drain_timeout{};
   Duration kill_grace{};
+  std::string journal_dir;
   Duration relist_interval{};
   std::string log_level;
   std::string api_secret_key;  // secret; signs requests for logs

@@ -8,6 +8,7 @@ is allowed; the value of a secret is not shown.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class WorkerSettings:
     kill_grace: float
     relist_interval: float
     log_level: str
+    journal_dir: str
     preload: tuple[str, ...]
 
 
@@ -102,8 +104,18 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         kill_grace=_number(option, "kill_grace", float, 0, day),
         relist_interval=_number(option, "relist_interval", float, 0.1, 3600),
         log_level=_log_level(option("worker_log_level")),
+        journal_dir=_journal_dir(option("worker_journal_dir")),
         preload=_modules(option("preload")),
     )
+
+
+def _journal_dir(value: str) -> str:
+    from airflow.configuration import AIRFLOW_HOME
+
+    path = os.path.expanduser(value) or os.path.join(AIRFLOW_HOME, "zk-worker")
+    if not os.path.isabs(path):
+        raise _invalid("worker_journal_dir", value, "an absolute path, or empty")
+    return path
 
 
 def _reader(conf: Conf) -> Callable[[str], str]:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
+from airflow.configuration import AIRFLOW_HOME
 from airflow.exceptions import AirflowConfigException
 from airflow.executors.base_executor import ExecutorConf
 
@@ -47,6 +49,7 @@ INVALID = [
     ("worker_http_host", "a/b"),
     ("drain_timeout", "-1"),
     ("kill_grace", "-1"),
+    ("worker_journal_dir", "relative/path"),
     ("relist_interval", "0"),
     ("worker_log_level", "loud"),
     ("preload", "numpy,import os"),
@@ -99,6 +102,7 @@ def test_defaults_are_valid():
         "kill_grace": 10.0,
         "relist_interval": 5.0,
         "log_level": "info",
+        "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "preload": (),
     }
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from devstack.airflow import AirflowStack, zk_executor_options
 from devstack.client import AirflowClient, ApiError, TaskState
 from devstack.ensemble import ZooKeeperEnsemble
+from devstack.fake_zygote import fake_python
 from devstack.network import Network
 from devstack.postgres import PostgresServer
 from devstack.processes import (
@@ -41,6 +42,7 @@ __all__ = [
     "ZooKeeperEnsemble",
     "ZooKeeperServer",
     "become_subreaper",
+    "fake_python",
     "free_port",
     "kill_strays",
     "wait_until",

@@ -6,13 +6,14 @@ Threads: main thread only. Errors: DevStackError.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devstack.processes import Child, wait_until
+from devstack.processes import Child, DevStackError, descendants, wait_until
 
 # The worker's own line, or its zygote's start, may be preceded by output of an earlier start.
 READY = re.compile(r"worker ready .*?name=(\S+).*? http=(\S+)")
@@ -37,12 +38,13 @@ class ZkWorker:
         http_port: int = 0,
         options: Sequence[str] = (),
         program: Path | None = None,
+        python: Path | None = None,
     ) -> None:
         self.name = name
         self.full_name = ""
         self.http = ""
         program = program or Path(sys.executable).parent / "zk-worker"
-        argv: list[str | Path] = [program, "--python", sys.executable, "--name", name]
+        argv: list[str | Path] = [program, "--python", python or sys.executable, "--name", name]
         argv += ["--slots", str(slots), "--http-port", str(http_port), *options]
         if queues:
             argv += ["--queues", ",".join(queues)]
@@ -83,10 +85,23 @@ class ZkWorker:
         """SIGTERM, wait, then kill whatever is left; returns the exit code."""
         return self.process.stop(timeout)
 
+    @property
+    def worker_pid(self) -> int:
+        """The worker process, below its guardian, which is the process that was started."""
+        below = descendants(self.process.pid)
+        if not below:
+            raise DevStackError(f"{self.process.name} has no worker process\n{self.process.tail()}")
+        return below[0]
+
     def kill(self) -> None:
-        """SIGKILL to the worker alone: what it started must find out by itself."""
+        """SIGKILL to the guardian alone: what it started must find out by itself."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+
+    def kill_worker_process(self) -> None:
+        """SIGKILL to the worker process alone, and wait for its guardian to have cleaned up."""
+        os.kill(self.worker_pid, signal.SIGKILL)
+        self.process.wait(30)
 
     def __enter__(self) -> ZkWorker:
         self.start()

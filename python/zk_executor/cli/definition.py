@@ -53,6 +53,10 @@ WORKER_VALUE_ARGS = (
         help="Seconds from SIGTERM to SIGKILL of a task (default: zk_executor.kill_grace)",
     ),
     Arg(
+        ("--journal-dir",),
+        help="Folder for results while ZooKeeper is away (default: zk_executor.worker_journal_dir)",
+    ),
+    Arg(
         ("--log-level",),
         help="trace, debug, info, warning or error (default: zk_executor.worker_log_level)",
     ),

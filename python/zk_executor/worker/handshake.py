@@ -63,6 +63,7 @@ def read() -> dict[str, Any]:
         "kill_grace_ms": int(settings.kill_grace * 1000),
         "relist_interval_ms": int(settings.relist_interval * 1000),
         "log_level": settings.log_level,
+        "journal_dir": settings.journal_dir,
         "preload": list(settings.preload),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),
         "base_log_folder": os.path.expanduser(
