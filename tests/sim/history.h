@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ class History {
     bool orphaned = false;  // revoked by a scheduler that died before it was done
     int queued = 0;         // the beat at which it last came into its queue
     bool token_refused = false;
-    std::string finished;   // what its process came to; empty: it did not
+    std::set<std::string> finished;  // what its processes came to
     std::string outcome;    // the event that ended it for Airflow; empty: none yet
   };
 

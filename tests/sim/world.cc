@@ -159,7 +159,12 @@ void World::TakeEvents(Scheduler& scheduler) {
     taken.push_back(event.dispatch_id);
     const auto& record = history_.records().at(event.dispatch_id);
     if (!scheduler.accepted.contains(event.dispatch_id)) continue;
-    if (event.outcome == "token" && !record.revoked) continue;
+    if (event.outcome == "token" && !record.revoked) {
+      if (scheduler.placed.contains(event.dispatch_id)) continue;
+      // The heir does not have the workload: Airflow makes another dispatch of the task.
+      history_.Revoked(event.dispatch_id);
+      history_.records().at(event.dispatch_id).orphaned = true;
+    }
     if (event.outcome == "fenced" && scheduler.dead_for_airflow) continue;
     scheduler.accepted.erase(event.dispatch_id);
     history_.Ended(event.dispatch_id, event.outcome);
@@ -183,6 +188,7 @@ void World::PlaceOne() {
   auto& scheduler = *live[static_cast<std::size_t>(Pick(static_cast<int>(live.size())))];
   history_.Accepted(id, Chance(75), Pick(3));
   scheduler.accepted.insert(id);
+  scheduler.placed.insert(id);
   scheduler.core->Place(Make(id));
 }
 
@@ -254,7 +260,10 @@ void World::Calm() {
   for (auto& worker : workers_) {
     if (worker->stopped) WakeWorker(*worker);
   }
-  if (workers_.empty()) AddWorker("host0");
+  if (std::all_of(workers_.begin(), workers_.end(),
+                  [](const auto& worker) { return worker->agent->draining(); })) {
+    AddWorker("host0");
+  }
   std::erase_if(schedulers_, [&](auto& scheduler) {
     if (!scheduler->dead_for_airflow) return false;
     orphans_.push_back({scheduler->zk->session(), clock_.Now()});
@@ -291,6 +300,11 @@ std::string World::Run() {
   for (int step = 0; step < plan_.steps && history_.violation().empty(); ++step) Step();
   Calm();
   history_.ExpectAllEnded();
+  for (const auto& worker : workers_) {
+    spdlog::debug("at the end worker={} ready={} draining={} runs={} slots_used={}", worker->name,
+                  worker->agent->ready(), worker->agent->draining(), worker->agent->running(),
+                  worker->agent->slots_used());
+  }
   return history_.violation();
 }
 
