@@ -179,9 +179,9 @@ def test_worker_process_and_zygote_killed_at_once_leave_no_process(site: Site) -
     worker = site.worker()
     sleeper = site.start_sleeper()
     (worker_pid, zygote, *tasks) = descendants(worker.process.pid)
-    os.kill(zygote, signal.SIGSTOP)  # so that it can't do anything about it
-    os.kill(worker_pid, signal.SIGKILL)
+    os.kill(worker_pid, signal.SIGSTOP)  # so that it can't do anything about the zygote's end
     os.kill(zygote, signal.SIGKILL)
+    os.kill(worker_pid, signal.SIGKILL)
     assert worker.process.wait(SOON) == 128 + signal.SIGKILL
     assert not [pid for pid in [zygote, sleeper, *tasks] if is_running(pid)]
     site.wait_forgotten(worker)
@@ -221,7 +221,7 @@ def test_signal_to_the_whole_group_counts_once_and_a_second_ends_tasks(
     assert "drain time is over" in worker.output()
 
 
-@pytest.mark.parametrize(("hello", "code"), [({"slots": 0}, 2), ({"fails": True}, 4)])
+@pytest.mark.parametrize(("hello", "code"), [({"queues": []}, 2), ({"fails": True}, 4)])
 def test_exit_code_of_the_worker_process_is_the_guardians(
     site: Site, hello: dict[str, object], code: int
 ) -> None:
