@@ -2,20 +2,26 @@
 PY := .build/venv/bin/python
 SUITES := $(PY) tools/run_suites.py
 DEMO_ARGS ?=
+BENCH_ARGS ?=
+CHAOS_ARGS ?=
+SIM_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python integration e2e lint format clean
+.PHONY: help bootstrap demo test unit dev asan tsan python sim model integration e2e chaos lint \
+        format clean bench bench-dispatch
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
 	@echo 'On Debian 12 every target installs what it lacks (as root) and builds what has changed.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Examples:'
 	@echo '  make demo                            Airflow, ZooKeeper and a worker; stays up, Ctrl-C ends it'
 	@echo '  make demo DEMO_ARGS=--once           the same, ends by itself; exit code 0 if all succeeded'
 	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
+	@echo '  make bench-dispatch BENCH_ARGS=--help   what is measured, and how to measure parts of it'
+	@echo '  make chaos CHAOS_ARGS=--help         seed, length and number of dispatches'
 	@echo
 	@echo 'Everything that is made is in .build/; logs and JUnit files of tests in .build/results/.'
 
@@ -44,11 +50,23 @@ tsan: bootstrap ## C++ tests with the thread sanitizer
 python: bootstrap ## Python unit tests
 	@$(SUITES) python
 
+model: bootstrap ## every order of events of a model of the protocol
+	@$(SUITES) model
+
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
 
 e2e: bootstrap ## with everything, slow
 	@$(SUITES) e2e
+
+bench: bench-dispatch ## all benchmarks
+
+bench-dispatch: ## no-op dispatches, latency, scale and recovery; the last line is JSON
+	@tools/bootstrap.sh --bench >&2
+	@$(PY) bench/bench_dispatch.py $(BENCH_ARGS)
+
+chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
+	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)
 
 lint: bootstrap ## style of C++, Python, shell and Helm
 	@$(SUITES) lint

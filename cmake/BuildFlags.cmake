@@ -5,6 +5,11 @@ add_library(zkexec::build_flags ALIAS zkexec_build_flags)
 target_compile_options(zkexec_build_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Werror)
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 sees an overlap in "literal" + string at -O3 that is not there (GCC bug 105651).
+  target_compile_options(zkexec_build_flags INTERFACE -Wno-restrict)
+endif()
+
 if(ZKEXEC_SANITIZE)
   add_compile_options(-fsanitize=${ZKEXEC_SANITIZE} -fno-omit-frame-pointer
                       -fno-sanitize-recover=all)

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <set>
 #include <utility>
-#include <vector>
 
 namespace zkexec {
 namespace {
+
+constexpr Duration kPausePerWorker{2};
+// Refresh() reads everybody again in so many calls.
+constexpr std::size_t kRefreshParts = 12;
 
 bool ServesQueue(const proto::Worker& worker, const std::string& queue) {
   return worker.state() == "active" &&
@@ -28,72 +31,122 @@ std::string PartitionKey(const std::string& queue, int partition) {
   return "partition/" + queue + "/" + std::to_string(partition);
 }
 
+QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,
+                     int partitions) {
+  QueueShares shares;
+  shares.ring = QueueRing(workers, queue);
+  shares.owner.resize(static_cast<std::size_t>(partitions));
+  if (shares.ring.empty()) return shares;
+  for (int i = 0; i < partitions; ++i) {
+    const auto& owner = shares.ring.Owner(PartitionKey(queue, i));
+    shares.owner[static_cast<std::size_t>(i)] = owner;
+    shares.owned[owner].push_back(i);
+  }
+  return shares;
+}
+
 Fleet::Fleet(Coordinator& zk, const Layout& layout, Left left)
     : zk_(zk), layout_(layout), left_(std::move(left)) {}
 
 void Fleet::Start(int partitions) {
   partitions_ = partitions;
-  Refresh();
+  known_ = false;
+  listing_ = false;
+  reading_ = 0;
+  // Watches died with the old session: everybody is read again.
+  raw_.clear();
+  Rebuild();
+  List();
+}
+
+bool Fleet::OnChanged(const std::string& path) {
+  const auto prefix = layout_.Workers() + "/";
+  if (path == layout_.Workers()) {
+    changed_ = true;
+  } else if (path.starts_with(prefix)) {
+    Read(path.substr(prefix.size()));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Fleet::Tick(TimePoint now) {
+  if (!changed_ || listing_ || now < next_list_) return;
+  next_list_ = now + kPausePerWorker * static_cast<int>(workers_.size());
+  List();
 }
 
 void Fleet::Refresh() {
+  if (!listing_) List();
+  std::vector<std::string> names;
+  for (const auto& [name, worker] : workers_) names.push_back(name);
+  const auto count = names.size() / kRefreshParts + 1;
+  for (std::size_t i = 0; i < count && i < names.size(); ++i) {
+    Read(names[reread_++ % names.size()]);
+  }
+}
+
+void Fleet::List() {
+  listing_ = true;
+  changed_ = false;
   zk_.Children(layout_.Workers(), Watch::kYes, [this](Result<std::vector<std::string>> names) {
-    if (!names) return;  // the next refresh or session asks again
+    listing_ = false;
+    if (!names) {
+      changed_ = names.error().code == ErrorCode::kUnavailable;
+      return;
+    }
     const std::set<std::string> live(names->begin(), names->end());
     std::vector<std::string> gone;
     for (const auto& [name, worker] : workers_) {
       if (!live.contains(name)) gone.push_back(name);
     }
-    for (const auto& name : gone) workers_.erase(name);
+    for (const auto& name : gone) {
+      workers_.erase(name);
+      raw_.erase(name);
+    }
     if (!gone.empty()) Rebuild();
     for (const auto& name : gone) {
       if (left_) left_(name);
     }
     for (const auto& name : live) {
-      // Watched: a worker that drains, or serves other queues, rewrites its node.
-      zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
-        proto::Worker worker;
-        if (!node || !worker.ParseFromString(node->data)) return;
-        workers_[name] = worker;
-        Rebuild();
-      });
+      if (!raw_.contains(name)) Read(name);
     }
+    known_ = known_ || reading_ == 0;
+  });
+}
+
+void Fleet::Read(const std::string& name) {
+  ++reading_;
+  // Watched: a worker that drains, or serves other queues, rewrites its node.
+  zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
+    if (reading_ > 0) --reading_;
+    known_ = known_ || reading_ == 0;
+    proto::Worker worker;
+    if (!node || !worker.ParseFromString(node->data)) return;
+    const auto known = raw_.find(name);
+    if (known != raw_.end() && known->second == node->data) return;
+    raw_[name] = node->data;
+    workers_[name] = worker;
+    Rebuild();
   });
 }
 
 void Fleet::Rebuild() {
-  std::set<std::string> queues;
+  ++generation_;
+  shares_.clear();
+  live_slots_ = 0;
   for (const auto& [name, worker] : workers_) {
-    queues.insert(worker.queues().begin(), worker.queues().end());
+    if (worker.state() == "active") live_slots_ += static_cast<int>(worker.slots());
   }
-  rings_.clear();
-  for (const auto& queue : queues) rings_[queue] = QueueRing(workers_, queue);
 }
 
-int Fleet::live_slots() const {
-  int slots = 0;
-  for (const auto& [name, worker] : workers_) {
-    if (worker.state() == "active") slots += static_cast<int>(worker.slots());
+const QueueShares* Fleet::Shares(const std::string& queue) const {
+  auto found = shares_.find(queue);
+  if (found == shares_.end()) {
+    found = shares_.emplace(queue, ShareOut(workers_, queue, partitions_)).first;
   }
-  return slots;
-}
-
-bool Fleet::Serves(const std::string& queue) const {
-  const auto ring = rings_.find(queue);
-  return ring != rings_.end() && !ring->second.empty();
-}
-
-int Fleet::PartitionFor(const std::string& queue, const std::string& route_key) const {
-  const auto hash = StableHash(route_key);
-  const auto any = static_cast<int>(hash % static_cast<std::uint64_t>(partitions_));
-  const auto ring = rings_.find(queue);
-  if (ring == rings_.end() || ring->second.empty()) return any;
-  const auto& preferred = ring->second.Owner("key/" + route_key);
-  std::vector<int> owned;
-  for (int i = 0; i < partitions_; ++i) {
-    if (ring->second.Owner(PartitionKey(queue, i)) == preferred) owned.push_back(i);
-  }
-  return owned.empty() ? any : owned[hash % owned.size()];
+  return found->second.ring.empty() ? nullptr : &found->second;
 }
 
 }  // namespace zkexec

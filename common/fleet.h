@@ -1,20 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fleet: the live workers, as ZooKeeper shows them, and which partition an entry
-// goes to. Wrong views are harmless: the partition only says who looks first.
+// Fleet: the live workers, as ZooKeeper shows them, and who looks after which
+// partition. Wrong views are harmless: the claim decides.
 //
 // Threads: the owner's loop. Session: call Start() again in each new one.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "common/clock.h"
 #include "common/coordinator.h"
 #include "common/hash_ring.h"
 #include "common/layout.h"
 #include "common/proto/zkexec.pb.h"
 
 namespace zkexec {
+
+// The ring of one queue's partitions and keys: the active workers that serve
+// `queue`, weighted by slots. Producers and workers must build it alike.
+HashRing QueueRing(const std::map<std::string, proto::Worker>& workers, const std::string& queue);
+// The key under which a partition lies on its queue's ring.
+std::string PartitionKey(const std::string& queue, int partition);
+
+// One queue's ring and what follows from it.
+struct QueueShares {
+  HashRing ring;
+  std::vector<std::string> owner;                  // by partition; empty strings without a worker
+  std::map<std::string, std::vector<int>> owned;  // by worker; ascending
+};
+QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,
+                     int partitions);
 
 class Fleet {
  public:
@@ -24,31 +42,45 @@ class Fleet {
   Fleet(Coordinator& zk, const Layout& layout, Left left);
 
   void Start(int partitions);
-  // Call when the watch on layout.Workers() fired, and now and then besides.
+  // A watch fired. False if it was not one of ours.
+  bool OnChanged(const std::string& path);
+  // Reads what has changed. Call at every tick, and when a watch fired. In a large fleet
+  // joins and leaves are gathered: a thousand workers must not list a thousand names a
+  // thousand times while they start.
+  void Tick(TimePoint now);
+  // Lists the workers, whatever the watches say, and reads a few of them again. Call now and then.
   void Refresh();
+  // The fleet has been read at least once in this session.
+  bool known() const { return known_; }
 
   const std::map<std::string, proto::Worker>& workers() const { return workers_; }
-  int live_slots() const;
-  bool Serves(const std::string& queue) const;
-
-  // Same key, same worker, while the fleet stays as it is.
-  int PartitionFor(const std::string& queue, const std::string& route_key) const;
+  int live_slots() const { return live_slots_; }  // of the active ones
+  int partitions() const { return partitions_; }
+  // Grows whenever a share may have changed hands.
+  std::uint64_t generation() const { return generation_; }
+  // Null while nobody active serves the queue. Valid until the next change of generation.
+  const QueueShares* Shares(const std::string& queue) const;
 
  private:
+  void List();
+  void Read(const std::string& name);
   void Rebuild();
 
   Coordinator& zk_;
   const Layout layout_;
   const Left left_;
   int partitions_ = 1;
+  int live_slots_ = 0;
+  std::uint64_t generation_ = 0;
+  bool known_ = false;
+  bool changed_ = false;  // who is there
+  bool listing_ = false;
+  std::size_t reading_ = 0;
+  TimePoint next_list_{};
+  std::size_t reread_ = 0;  // where Refresh() goes on reading
   std::map<std::string, proto::Worker> workers_;
-  std::map<std::string, HashRing> rings_;  // by queue, over the active workers that serve it
+  std::map<std::string, std::string> raw_;  // their nodes' contents, to see what has changed
+  mutable std::map<std::string, QueueShares> shares_;  // made when first asked for
 };
-
-// The ring of one queue's partitions and keys. Producers and workers must build
-// it alike: active workers that serve `queue`, weighted by slots.
-HashRing QueueRing(const std::map<std::string, proto::Worker>& workers, const std::string& queue);
-// The key under which a partition lies on its queue's ring.
-std::string PartitionKey(const std::string& queue, int partition);
 
 }  // namespace zkexec

@@ -9,7 +9,7 @@ namespace zkexec {
 
 bool SetUpLogging(const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
-  if (parsed == spdlog::level::off) return false;
+  if (parsed == spdlog::level::off && level != "off") return false;
   auto logger =
       std::make_shared<spdlog::logger>("zkexec", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);

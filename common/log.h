@@ -9,7 +9,7 @@
 
 namespace zkexec {
 
-// Errors: false if `level` is none of trace, debug, info, warning, error.
+// Errors: false if `level` is none of trace, debug, info, warning, error, off.
 bool SetUpLogging(const std::string& level);
 
 }  // namespace zkexec

@@ -56,8 +56,11 @@ Result<Sealer> Sealer::Make(const std::string& secret) {
 
 Result<std::string> Sealer::Seal(const std::string& plain, const std::string& context) const {
   std::string packed(ZSTD_compressBound(plain.size()), '\0');
-  const auto size =
-      ZSTD_compress(packed.data(), packed.size(), plain.data(), plain.size(), kCompressionLevel);
+  // A context is dear to make, and has no state between two calls.
+  thread_local const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> compressor(
+      ZSTD_createCCtx(), ZSTD_freeCCtx);
+  const auto size = ZSTD_compressCCtx(compressor.get(), packed.data(), packed.size(), plain.data(),
+                                      plain.size(), kCompressionLevel);
   if (ZSTD_isError(size)) return Error{ErrorCode::kInternal, "zstd: compression failed"};
   packed.resize(size);
 
@@ -110,7 +113,10 @@ Result<std::string> Sealer::Open(const std::string& sealed, const std::string& c
     return Broken("not a compressed workload");
   }
   std::string plain(plain_size, '\0');
-  const auto size = ZSTD_decompress(plain.data(), plain.size(), packed.data(), packed.size());
+  thread_local const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> decompressor(
+      ZSTD_createDCtx(), ZSTD_freeDCtx);
+  const auto size = ZSTD_decompressDCtx(decompressor.get(), plain.data(), plain.size(),
+                                        packed.data(), packed.size());
   if (ZSTD_isError(size) || size != plain.size()) return Broken("decompression failed");
   return plain;
 }

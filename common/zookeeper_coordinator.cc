@@ -18,6 +18,7 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kReopenDelay{1000};
+constexpr int kRepliesPerTurn = 200;
 
 ErrorCode CodeOf(int rc) {
   switch (rc) {
@@ -109,6 +110,7 @@ struct ZookeeperCoordinator::Impl {
   std::string error;
   std::uint64_t next_id = 1;
   std::map<std::uint64_t, Pending*> pending;
+  std::map<std::uint64_t, Pending*> unanswered;  // those of pending whose deadline is ahead
   // Refused before they reached the client; answered on the next turn.
   std::deque<std::pair<std::unique_ptr<Pending>, Error>> refused;
 
@@ -122,6 +124,11 @@ struct ZookeeperCoordinator::Impl {
   // Takes the operation back from the client. Null if it was answered before.
   std::unique_ptr<Pending> Take(const void* raw, int rc);
   void ExpireOverdue();
+  bool MoreToRead() const {
+    if (handle == nullptr || reopen || last_fd < 0 || is_unrecoverable(handle) != ZOK) return false;
+    pollfd readable{last_fd, POLLIN, 0};
+    return poll(&readable, 1, 0) == 1 && readable.revents == POLLIN;
+  }
   void AnswerRefused();
   Error ErrorOf(const Pending& op, int rc) const {
     // What the close of an expired handle flushes out was lost with the session.
@@ -230,8 +237,8 @@ void ZookeeperCoordinator::Impl::Open() {
     options.resume->password.copy(id.passwd, sizeof id.passwd);
   }
   handle = zookeeper_init(options.hosts.c_str(), OnWatch,
-                          static_cast<int>(options.session_timeout.count()),
-                          resume ? &id : nullptr, this, 0);
+                          static_cast<int>(options.session_timeout.count()), resume ? &id : nullptr,
+                          this, 0);
   if (handle == nullptr) {
     error = "cannot use ZooKeeper hosts '" + options.hosts + "': " + std::strerror(errno);
     reopen = true;
@@ -239,6 +246,8 @@ void ZookeeperCoordinator::Impl::Open() {
     return;
   }
   resumed = true;
+  // Otherwise each turn of the loop resolves the hosts' names: it still does so after a loss.
+  zoo_set_servers_resolution_delay(handle, -1);
   if (!options.digest_auth.empty()) {
     zoo_add_auth(handle, "digest", options.digest_auth.c_str(),
                  static_cast<int>(options.digest_auth.size()), OnAuth, nullptr);
@@ -306,9 +315,11 @@ void ZookeeperCoordinator::Impl::Send(std::unique_ptr<Pending> op, bool valid, S
   }
   auto* raw = op.release();
   pending.emplace(raw->id, raw);
+  unanswered.emplace(raw->id, raw);
   const int rc = submit(raw);
   if (rc == ZOK) return;
   pending.erase(raw->id);
+  unanswered.erase(raw->id);
   std::unique_ptr<Pending> back(raw);
   const auto failure = ErrorOf(*back, rc);
   refused.emplace_back(std::move(back), failure);
@@ -317,6 +328,7 @@ void ZookeeperCoordinator::Impl::Send(std::unique_ptr<Pending> op, bool valid, S
 std::unique_ptr<Pending> ZookeeperCoordinator::Impl::Take(const void* raw, int rc) {
   std::unique_ptr<Pending> op(static_cast<Pending*>(const_cast<void*>(raw)));
   pending.erase(op->id);
+  unanswered.erase(op->id);
   const auto code = CodeOf(rc);
   if (rc == ZOK || (code != ErrorCode::kUnavailable && code != ErrorCode::kSessionExpired)) {
     lease_from = std::max(lease_from, op->sent);
@@ -331,10 +343,11 @@ std::unique_ptr<Pending> ZookeeperCoordinator::Impl::Take(const void* raw, int r
 void ZookeeperCoordinator::Impl::ExpireOverdue() {
   const auto limit = clock.Now() - options.operation_timeout;
   std::vector<Pending*> overdue;
-  for (const auto& [id, op] : pending) {
+  for (const auto& [id, op] : unanswered) {
     if (op->sent > limit) break;  // ids and sending times grow together
-    if (!op->answered) overdue.push_back(op);
+    overdue.push_back(op);
   }
+  for (const auto* op : overdue) unanswered.erase(op->id);
   for (auto* op : overdue) {
     op->answered = true;
     op->Fail({ErrorCode::kUnavailable,
@@ -495,6 +508,10 @@ void ZookeeperCoordinator::Ready(short revents) {
     if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0) events |= ZOOKEEPER_READ;
     if ((revents & POLLOUT) != 0) events |= ZOOKEEPER_WRITE;
     zookeeper_process(impl_->handle, events);
+    // One call reads one reply; the loop's turn costs more than to see that there is another.
+    for (int more = 0; more < kRepliesPerTurn && impl_->MoreToRead(); ++more) {
+      zookeeper_process(impl_->handle, ZOOKEEPER_READ);
+    }
   }
   impl_->ExpireOverdue();
   impl_->AnswerRefused();

@@ -4,11 +4,8 @@
 #include <algorithm>
 #include <functional>
 #include <map>
-#include <memory>
 
-#include "common/event_loop.h"
 #include "common/layout.h"
-#include "common/zookeeper_coordinator.h"
 
 namespace zkexec {
 namespace {
@@ -21,14 +18,15 @@ struct Snapshot {
 };
 
 // Reads the tree. Each read counts itself in and out; at zero all is read.
-class Reader {
+class Reader : public OneShot {
  public:
-  Reader(Coordinator& zk, const Layout& layout, std::int64_t now_unix_ms)
-      : zk_(zk), layout_(layout), now_unix_ms_(now_unix_ms) {}
+  Reader(const Layout& layout, std::int64_t now_unix_ms)
+      : layout_(layout), now_unix_ms_(now_unix_ms) {}
 
-  void Begin() {
+  void Begin(Coordinator& zk) override {
+    zk_ = &zk;
     ++pending_;
-    zk_.Sync([this](Status synced) {
+    zk_->Sync([this](Status synced) {
       if (!synced) Fail(synced.error());
       ReadWorkers();
       ReadQueues(layout_.Queues(), false);
@@ -36,7 +34,7 @@ class Reader {
       --pending_;
     });
   }
-  bool done() const { return pending_ == 0; }
+  bool done() const override { return pending_ == 0; }
   const std::optional<Error>& error() const { return error_; }
   const Snapshot& snapshot() const { return snapshot_; }
 
@@ -46,7 +44,7 @@ class Reader {
   }
   void List(const std::string& path, std::function<void(const std::string&)> each) {
     ++pending_;
-    zk_.Children(path, Watch::kNo, [this, each](Result<std::vector<std::string>> names) {
+    zk_->Children(path, Watch::kNo, [this, each](Result<std::vector<std::string>> names) {
       if (!names) Fail(names.error());
       if (names) std::for_each(names->begin(), names->end(), each);
       --pending_;
@@ -54,7 +52,7 @@ class Reader {
   }
   void Read(const std::string& path, std::function<void(const std::string&)> use) {
     ++pending_;
-    zk_.Get(path, Watch::kNo, [this, use](Result<NodeData> node) {
+    zk_->Get(path, Watch::kNo, [this, use](Result<NodeData> node) {
       if (!node) Fail(node.error());
       if (node) use(node->data);
       --pending_;
@@ -98,7 +96,7 @@ class Reader {
     view.oldest_age_s = std::max({0.0, age, view.oldest_age_s.value_or(0.0)});
   }
 
-  Coordinator& zk_;
+  Coordinator* zk_ = nullptr;
   const Layout& layout_;
   const std::int64_t now_unix_ms_;
   int pending_ = 0;
@@ -109,35 +107,11 @@ class Reader {
 Result<Snapshot> ReadTree(const AdminOptions& options) {
   const auto layout = Layout::Make(options.root, options.team);
   if (!layout) return layout.error();
-  SystemClock clock;
-  EventLoop loop;
-  ZookeeperCoordinator::Options zk_options;
-  zk_options.hosts = options.hosts;
-  zk_options.operation_timeout = options.timeout;
-  zk_options.digest_auth = options.digest_auth;
-  // The reader outlives the coordinator, whose end answers what is still pending.
-  std::unique_ptr<Reader> reader;
-  ZookeeperCoordinator zk(zk_options, clock);
-  loop.Add(&zk);
-  const auto deadline = clock.Now() + options.timeout;
-  while (clock.Now() < deadline) {
-    loop.Turn(Duration{50});
-    if (zk.state() == SessionState::kAuthFailed) break;
-    if (zk.state() != SessionState::kConnected) continue;
-    if (!reader) {
-      reader = std::make_unique<Reader>(zk, *layout, clock.UnixMs());
-      reader->Begin();
-    }
-    if (reader->done()) {
-      if (reader->error()) return *reader->error();
-      return reader->snapshot();
-    }
-  }
-  const auto why = zk.last_error();
-  return Error{ErrorCode::kUnavailable, "no answer from ZooKeeper at " + options.hosts +
-                                            " within " +
-                                            std::to_string(options.timeout.count() / 1000) + " s" +
-                                            (why.empty() ? "" : " (" + why + ")")};
+  const SystemClock clock;
+  Reader reader(*layout, clock.UnixMs());
+  if (const auto ran = RunOneShot(options, clock, reader); !ran) return ran.error();
+  if (reader.error()) return *reader.error();
+  return reader.snapshot();
 }
 
 }  // namespace

@@ -9,19 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "common/clock.h"
 #include "common/proto/zkexec.pb.h"
 #include "common/result.h"
+#include "executor/one_shot.h"
 
 namespace zkexec {
-
-struct AdminOptions {
-  std::string hosts;
-  std::string root;
-  std::string team = "default";
-  std::string digest_auth;
-  Duration timeout{5000};
-};
 
 struct WorkerView {
   proto::Worker worker;

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "executor/admin.h"
+#include "executor/admin_control.h"
 #include "executor/session.h"
 
 namespace py = pybind11;
@@ -72,6 +73,10 @@ T OrThrow(Result<T> result) {
   throw py::error_already_set();
 }
 
+std::vector<std::string> QueuesOf(const proto::Worker& worker) {
+  return {worker.queues().begin(), worker.queues().end()};
+}
+
 py::list Workers(const std::string& hosts, const std::string& root, const std::string& team,
                  const std::string& digest_auth, int timeout_ms) {
   const auto options = MakeAdminOptions(hosts, root, team, digest_auth, timeout_ms);
@@ -82,12 +87,12 @@ py::list Workers(const std::string& hosts, const std::string& root, const std::s
   py::list rows;
   for (const auto& view : OrThrow(std::move(views))) {
     const auto& worker = view.worker;
-    const std::vector<std::string> queues(worker.queues().begin(), worker.queues().end());
-    rows.append(py::dict("worker"_a = worker.name(), "host"_a = worker.host(),
-                         "pid"_a = worker.pid(), "state"_a = worker.state(), "queues"_a = queues,
-                         "slots"_a = worker.slots(), "running"_a = view.running,
-                         "version"_a = worker.version(), "log_port"_a = worker.http_port(),
-                         "started_at"_a = IsoTime(worker.started_unix_ms())));
+    rows.append(py::dict(
+        "worker"_a = worker.name(), "host"_a = worker.host(), "pid"_a = worker.pid(),
+        "state"_a = worker.state(), "queues"_a = QueuesOf(worker), "slots"_a = worker.slots(),
+        "running"_a = view.running, "version"_a = worker.version(),
+        "log_port"_a = worker.http_port(), "started_at"_a = IsoTime(worker.started_unix_ms()),
+        "comment"_a = worker.comment()));
   }
   return rows;
 }
@@ -107,6 +112,61 @@ py::list Queues(const std::string& hosts, const std::string& root, const std::st
                          "oldest_age_seconds"_a = age, "workers"_a = view.workers));
   }
   return rows;
+}
+
+py::list Send(const std::string& hosts, const std::string& root, const std::string& team,
+              const std::string& digest_auth, int timeout_ms,
+              const std::vector<std::string>& workers, const std::string& verb, std::uint32_t slots,
+              const std::vector<std::string>& queues, const std::string& comment,
+              const std::string& by) {
+  const auto options = MakeAdminOptions(hosts, root, team, digest_auth, timeout_ms);
+  proto::Command command;
+  command.set_verb(verb);
+  command.set_slots(slots);
+  for (const auto& queue : queues) command.add_queues(queue);
+  command.set_comment(comment);
+  command.set_by(by);
+  auto outcomes = [&] {
+    const py::gil_scoped_release release;
+    return SendCommand(options, workers, command);
+  }();
+  py::list rows;
+  for (const auto& one : OrThrow(std::move(outcomes))) {
+    const auto& worker = one.worker;
+    rows.append(py::dict("worker"_a = worker.name(), "state"_a = worker.state(),
+                         "slots"_a = worker.slots(), "queues"_a = QueuesOf(worker),
+                         "comment"_a = worker.comment(), "problem"_a = one.problem));
+  }
+  return rows;
+}
+
+const char* ToString(KillOutcome::Kind kind) {
+  switch (kind) {
+    case KillOutcome::Kind::kEnded: return "ended";
+    case KillOutcome::Kind::kAsked: return "asked";
+    case KillOutcome::Kind::kWorkerGone: return "worker_gone";
+    case KillOutcome::Kind::kQueued: return "queued";
+    case KillOutcome::Kind::kUnknown: return "unknown";
+    case KillOutcome::Kind::kAmbiguous: return "ambiguous";
+  }
+  return "unknown";
+}
+
+py::tuple KillOne(const std::string& hosts, const std::string& root, const std::string& team,
+                  const std::string& digest_auth, int timeout_ms, const std::string& dispatch_id,
+                  const std::string& label_head, const std::string& label_tail) {
+  const auto options = MakeAdminOptions(hosts, root, team, digest_auth, timeout_ms);
+  auto ran = [&] {
+    const py::gil_scoped_release release;
+    return KillDispatch(options, {dispatch_id, label_head, label_tail});
+  }();
+  const auto outcome = OrThrow(std::move(ran));
+  py::list rows;
+  for (const auto& entry : outcome.entries) {
+    rows.append(py::dict("dispatch_id"_a = entry.dispatch_id(), "label"_a = entry.label(),
+                         "queue"_a = entry.queue(), "worker"_a = entry.worker()));
+  }
+  return py::make_tuple(ToString(outcome.kind), rows);
 }
 
 }  // namespace
@@ -162,7 +222,8 @@ PYBIND11_MODULE(_core, m) {
            "max_workload_bytes"_a)
       .def("start", &ExecutorSession::Start, released)
       .def("place", &ExecutorSession::Place, "items"_a, released)
-      .def("adopt", &ExecutorSession::Adopt, "dispatches"_a, released)
+      .def("adopt", &ExecutorSession::Adopt, "dispatches"_a,
+           "dead_schedulers"_a = std::vector<std::string>(), released)
       .def("revoke", &ExecutorSession::Revoke, "dispatch_id"_a, released)
       .def("drain_events", &ExecutorSession::DrainEvents, released)
       .def("status", &StatusDict)
@@ -175,4 +236,9 @@ PYBIND11_MODULE(_core, m) {
         "timeout_ms"_a);
   m.def("inspect_queues", &Queues, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
         "timeout_ms"_a);
+  m.def("send_command", &Send, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
+        "timeout_ms"_a, "workers"_a, "verb"_a, "slots"_a = 0,
+        "queues"_a = std::vector<std::string>{}, "comment"_a = "", "by"_a = "");
+  m.def("kill_dispatch", &KillOne, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
+        "timeout_ms"_a, "dispatch_id"_a = "", "label_head"_a = "", "label_tail"_a = "");
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/log.h"
 #include "common/proto/zkexec.pb.h"
 
 namespace zkexec {
@@ -26,6 +27,7 @@ Collector::Collector(std::string scheduler, Coordinator& zk, const Layout& layou
 void Collector::Resume() {
   active_ = true;
   reading_.clear();
+  removing_ = false;
   Poll();
 }
 
@@ -34,6 +36,7 @@ void Collector::Suspend() { active_ = false; }
 void Collector::Poll() {
   if (!active_) return;
   for (const auto& dir : dirs_) List(dir, {});
+  SendRemovals();
 }
 
 void Collector::OnChanged(const std::string& path) {
@@ -54,28 +57,26 @@ void Collector::List(const std::string& dir, Coordinator::StatusCallback done) {
 }
 
 void Collector::Apply(const std::string& dir, const std::vector<std::string>& names) {
-  std::vector<std::string> finished;
+  std::vector<std::string> unwanted;
   for (const auto& name : names) {
     const auto result = ResultName::Decode(name);
     if (!result) continue;  // not ours to read, nor to delete
-    if (handed_on_.contains(result->dispatch)) continue;
+    const auto path = dir + "/" + name;
+    if (handed_on_.contains(result->dispatch) || to_remove_.contains(path)) continue;
     if (!wanted_(result->dispatch)) {
-      // Late or repeated. In a dead scheduler's directory it may be wanted by
-      // another scheduler that adopted it.
-      if (IsOwn(dir)) finished.push_back(name);
+      // Late or repeated. In another scheduler's directory it may be wanted by that one, or
+      // by one that adopted it.
+      if (IsOwn(dir)) unwanted.push_back(name);
       continue;
     }
     if (result->outcome == "success") {
       HandOn(dir, name, Event{result->dispatch, result->outcome, "", ""});
-    } else if (reading_.insert(dir + "/" + name).second) {
+    } else if (reading_.insert(path).second) {
+      known_.insert(result->dispatch);
       Read(dir, name, Event{result->dispatch, result->outcome, "", ""});
     }
   }
-  for (std::size_t at = 0; at < finished.size(); at += kRemoveBatch) {
-    const auto end = std::min(at + kRemoveBatch, finished.size());
-    Remove(dir, {finished.begin() + static_cast<std::ptrdiff_t>(at),
-                 finished.begin() + static_cast<std::ptrdiff_t>(end)});
-  }
+  if (!unwanted.empty()) Remove(dir, unwanted);
 }
 
 void Collector::Read(const std::string& dir, const std::string& name, Event event) {
@@ -83,15 +84,16 @@ void Collector::Read(const std::string& dir, const std::string& name, Event even
   zk_.Get(path, Watch::kNo, [this, dir, name, path, event](Result<NodeData> node) {
     reading_.erase(path);
     if (!node && node.error().code != ErrorCode::kNotFound) return;  // listed again later
+    known_.erase(event.dispatch_id);
     auto told = event;
     proto::ResultInfo info;
     if (node && info.ParseFromString(node->data)) {
       told.info = info.info();
       told.worker = info.worker();
     }
-    if (wanted_(told.dispatch_id)) {
+    if (node && wanted_(told.dispatch_id)) {
       HandOn(dir, name, std::move(told));
-    } else {
+    } else if (node) {
       Remove(dir, {name});
     }
   });
@@ -102,43 +104,65 @@ void Collector::HandOn(const std::string& dir, const std::string& name, Event ev
   sink_(std::move(event));
 }
 
-void Collector::Acknowledge(const std::string& dispatch) {
-  const auto found = handed_on_.find(dispatch);
-  if (found == handed_on_.end()) return;
-  // If the removal is lost, the next listing finds a result that nobody wants.
-  Remove(found->second.dir, {found->second.name});
-  handed_on_.erase(found);
+void Collector::Acknowledge(const std::vector<std::string>& dispatches) {
+  for (const auto& dispatch : dispatches) {
+    const auto found = handed_on_.find(dispatch);
+    if (found == handed_on_.end()) continue;
+    to_remove_.insert(found->second.dir + "/" + found->second.name);
+    handed_on_.erase(found);
+  }
+  SendRemovals();
 }
 
-void Collector::Remove(const std::string& dir, std::vector<std::string> names) {
+void Collector::Remove(const std::string& dir, const std::vector<std::string>& names) {
+  for (const auto& name : names) to_remove_.insert(dir + "/" + name);
+  SendRemovals();
+}
+
+// One multi at a time; what gathers meanwhile is the next. Poll() tries again after errors.
+void Collector::SendRemovals() {
+  if (!active_ || removing_ || to_remove_.empty()) return;
+  removing_ = true;
+  std::vector<std::string> paths;
   std::vector<Op> ops;
-  for (const auto& name : names) ops.push_back(Op::Remove(dir + "/" + name));
-  zk_.Multi(std::move(ops), [this, dir, names](Result<std::vector<OpResult>> removed) {
-    if (removed || names.size() < 2 || removed.error().code != ErrorCode::kNotFound) return;
-    // One of them was gone already, so none went. The rest singly.
-    for (const auto& name : names) Remove(dir, {name});
+  for (const auto& path : to_remove_) {
+    if (ops.size() == kRemoveBatch) break;
+    paths.push_back(path);
+    ops.push_back(Op::Remove(path));
+  }
+  zk_.Multi(std::move(ops), [this, paths](Result<std::vector<OpResult>> removed) {
+    removing_ = false;
+    if (removed) {
+      for (const auto& path : paths) to_remove_.erase(path);
+    } else if (const auto bad = removed.error().failed_op; bad >= 0) {
+      // One of them was gone already, or can't be removed; so none went. The rest again.
+      if (removed.error().code != ErrorCode::kNotFound) {
+        spdlog::warn("cannot remove a result error=\"{}\"", removed.error().message);
+      }
+      to_remove_.erase(paths[static_cast<std::size_t>(bad)]);
+    } else {
+      return;
+    }
+    SendRemovals();
   });
 }
 
-void Collector::AdoptDeadSchedulers(Coordinator::StatusCallback done) {
+void Collector::ListAll(Coordinator::StatusCallback done) {
+  auto left = std::make_shared<std::size_t>(dirs_.size());
+  auto all = std::make_shared<Status>(Done{});
+  for (const auto& dir : std::set<std::string>(dirs_)) {
+    List(dir, [left, all, done](Status listed) {
+      if (!listed) *all = listed;
+      if (--*left == 0) done(*all);
+    });
+  }
+}
+
+void Collector::ListAllSchedulers(Coordinator::StatusCallback done) {
   zk_.Children(layout_.Results(), Watch::kNo, [this, done](Result<std::vector<std::string>> all) {
     if (!all) return done(all.error());
-    zk_.Children(layout_.Schedulers(), Watch::kNo,
-                 [this, done, all](Result<std::vector<std::string>> live) {
-                   if (!live) return done(live.error());
-                   const std::set<std::string> alive(live->begin(), live->end());
-                   for (const auto& name : *all) {
-                     if (!alive.contains(name)) dirs_.insert(layout_.ResultDir(name));
-                   }
-                   auto left = std::make_shared<std::size_t>(dirs_.size());
-                   auto first = std::make_shared<Status>(Done{});
-                   for (const auto& dir : std::set<std::string>(dirs_)) {
-                     List(dir, [left, first, done](Status listed) {
-                       if (!listed) *first = listed;
-                       if (--*left == 0) done(*first);
-                     });
-                   }
-                 });
+    for (const auto& name : *all) dirs_.insert(layout_.ResultDir(name));
+    ListAll(done);
   });
 }
 

@@ -34,19 +34,25 @@ class Collector {
   void Suspend();
   // The watch on a results directory fired.
   void OnChanged(const std::string& path);
-  // The event of this dispatch was taken: its result may go.
-  void Acknowledge(const std::string& dispatch);
+  // The events of these dispatches were taken: their results may go.
+  void Acknowledge(const std::vector<std::string>& dispatches);
+  // A result of it was seen, and its event is not out yet.
+  bool Knows(const std::string& dispatch) const { return known_.contains(dispatch); }
   // Lists everything again, whatever the watches said.
   void Poll();
-  // Also reads the results of schedulers that are gone, from now on.
-  void AdoptDeadSchedulers(Coordinator::StatusCallback done);
+  // The same, and says when all is listed.
+  void ListAll(Coordinator::StatusCallback done);
+  // From now on the results of all schedulers are read: what one has placed may have been
+  // adopted, and adopted again. Only what is wanted is taken.
+  void ListAllSchedulers(Coordinator::StatusCallback done);
 
  private:
   void List(const std::string& dir, Coordinator::StatusCallback done);
   void Apply(const std::string& dir, const std::vector<std::string>& names);
   void Read(const std::string& dir, const std::string& name, Event event);
   void HandOn(const std::string& dir, const std::string& name, Event event);
-  void Remove(const std::string& dir, std::vector<std::string> names);
+  void Remove(const std::string& dir, const std::vector<std::string>& names);
+  void SendRemovals();
   bool IsOwn(const std::string& dir) const { return dir == layout_.ResultDir(scheduler_); }
 
   const std::string scheduler_;
@@ -58,11 +64,16 @@ class Collector {
   bool active_ = false;
   std::set<std::string> dirs_;
   std::set<std::string> reading_;  // full paths whose reason is under way
+  std::set<std::string> known_;    // dispatches: seen, not handed on
   struct HandedOn {
     std::string dir;
     std::string name;
   };
   std::map<std::string, HandedOn> handed_on_;  // by dispatch; not acknowledged yet
+  // Full paths that must go, until ZooKeeper has said that they have: a result that was
+  // acknowledged must never be read as that of a later placement under the same id.
+  std::set<std::string> to_remove_;
+  bool removing_ = false;
 };
 
 }  // namespace zkexec

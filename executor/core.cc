@@ -22,37 +22,110 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
       layout_(layout),
       clock_(clock),
       sink_(std::move(sink)),
-      fleet_(zk, layout, [this](const std::string&) { suspect_all_ = true; }),
-      placer_(
-          {options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, fleet_,
-          [this](const std::string& dispatch, const Placer::Place& place) {
-            const auto known = dispatches_.find(dispatch);
-            if (known == dispatches_.end()) return;  // its result was faster
-            known->second.state = Dispatch::State::kPlaced;
-            known->second.place = place;
-          },
-          [this](const std::string& dispatch, const std::string& why) {
-            Emit({dispatch, "rejected", why, ""});
-          }),
+      fleet_(zk, layout,
+             [this](const std::string& worker) {
+               spdlog::info("worker left worker={}", worker);
+               look_at_claims_ = true;
+             }),
+      router_(fleet_),
+      placer_({options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, router_,
+              *this),
       collector_(
           options_.scheduler, zk, layout,
           [this](const std::string& dispatch) { return dispatches_.contains(dispatch); },
           [this](Event event) { Emit(std::move(event)); }),
-      inspector_(zk, layout) {
+      inspector_(zk, layout),
+      losses_(
+          options_.loss_grace, zk, layout, clock,
+          [this](const std::string& dispatch, const std::string& worker) {
+            if (!dispatches_.contains(dispatch)) return;
+            Emit({dispatch, "lost",
+                  "worker " + (worker.empty() ? "(unknown)" : worker) +
+                      " lost: its ZooKeeper session ended and it did not claim the run again",
+                  worker});
+          },
+          [this](const proto::Entry& entry, const Placer::Place& running, int version) {
+            PutBack(entry, running, version);
+          }),
+      revoker_(options_.loss_grace, zk, layout, clock, inspector_) {
   zk_.SetListener(this);
 }
 
 Core::~Core() { zk_.SetListener(nullptr); }
 
+void Core::Forget(const std::string& dispatch) {
+  const auto known = dispatches_.find(dispatch);
+  if (known == dispatches_.end()) return;
+  const auto& place = known->second.place;
+  if (known->second.counted) router_.Remove(place.queue, place.partition, place.slots);
+  losses_.Forget(dispatch);
+  dispatches_.erase(known);
+}
+
 void Core::Emit(Event event) {
-  dispatches_.erase(event.dispatch_id);
+  Forget(event.dispatch_id);
   sink_(std::move(event));
 }
 
 void Core::Place(Placement placement) {
-  dispatches_[placement.dispatch_id] = {};
+  Forget(placement.dispatch_id);
+  revoked_unplaced_.erase(placement.dispatch_id);
+  dispatches_[placement.dispatch_id].round = round_;
   placer_.Add(std::move(placement));
   placer_.Pump();
+}
+
+void Core::OnPlaced(const std::string& dispatch, const Placer::Place& place) {
+  const auto known = dispatches_.find(dispatch);
+  if (known == dispatches_.end()) {
+    // Its result was faster; or it was revoked on its way.
+    router_.Remove(place.queue, place.partition, place.slots);
+    if (revoked_unplaced_.erase(dispatch) > 0) revoker_.Revoke(dispatch, place);
+    return;
+  }
+  known->second.state = Dispatch::State::kPlaced;
+  known->second.place = place;
+  known->second.counted = true;
+  known->second.round = round_;
+}
+
+void Core::OnRejected(const std::string& dispatch, const std::string& why) {
+  if (revoked_unplaced_.erase(dispatch) > 0) return;
+  Emit({dispatch, "rejected", why, ""});
+}
+
+void Core::OnFenced() {
+  revoked_unplaced_.clear();
+  std::vector<std::string> all;
+  for (const auto& [id, dispatch] : dispatches_) all.push_back(id);
+  for (const auto& id : all) {
+    Emit({id, "fenced", "another scheduler took this scheduler's work over", ""});
+  }
+}
+
+void Core::PutBack(const proto::Entry& entry, const Placer::Place& running, int version) {
+  const auto known = dispatches_.find(entry.dispatch_id());
+  if (known == dispatches_.end()) return;
+  auto& dispatch = known->second;
+  if (dispatch.counted) {
+    router_.Remove(dispatch.place.queue, dispatch.place.partition, dispatch.place.slots);
+  }
+  dispatch.counted = false;
+  dispatch.state = Dispatch::State::kWaiting;
+  dispatch.place = running;
+  dispatch.round = round_;
+  placer_.PutBack(entry, running, version);
+  placer_.Pump();
+}
+
+void Core::OnStillRunning(const std::string& dispatch, const std::string& queue) {
+  const auto known = dispatches_.find(dispatch);
+  if (known == dispatches_.end()) {
+    if (revoked_unplaced_.erase(dispatch) > 0) revoker_.Revoke(dispatch, {queue, -1, "", 1});
+    return;
+  }
+  known->second.state = Dispatch::State::kPlaced;
+  known->second.round = round_;
 }
 
 void Core::OnSession(SessionState state) {
@@ -61,15 +134,19 @@ void Core::OnSession(SessionState state) {
   } else if (state == SessionState::kExpired || state == SessionState::kAuthFailed) {
     spdlog::warn("executor session ended state={}", ToString(state));
     ready_ = false;
+    reconciling_ = false;
+    ++round_;  // what is under way belongs to no round any more
     placer_.Suspend();
     collector_.Suspend();
+    revoker_.Suspend();
+    losses_.Reset();
   }
 }
 
 void Core::OnChanged(const std::string& path) {
   if (!ready_) return;
-  if (path == layout_.Workers() || path.starts_with(layout_.Workers() + "/")) {
-    fleet_.Refresh();
+  if (fleet_.OnChanged(path)) {
+    fleet_.Tick(clock_.Now());
   } else {
     collector_.OnChanged(path);
   }
@@ -121,9 +198,10 @@ void Core::OnTree(int partitions) {
   fleet_.Start(partitions);
   collector_.Resume();
   placer_.Resume(partitions);
-  suspect_all_ = true;
+  revoker_.Resume(partitions);
+  look_at_claims_ = true;
   next_poll_ = clock_.Now() + options_.poll_interval;
-  Verify();
+  Reconcile();
 }
 
 void Core::Tick() {
@@ -132,31 +210,23 @@ void Core::Tick() {
     if (zk_.state() == SessionState::kConnected && now >= begin_again_at_) Begin();
     return;
   }
+  fleet_.Tick(now);
   placer_.Pump();
   if (now >= next_poll_) {
     next_poll_ = now + options_.poll_interval;
     fleet_.Refresh();
     collector_.Poll();
   }
-  if (now >= next_audit_) {
-    next_audit_ = now + options_.audit_interval;
-    suspect_all_ = suspect_all_ || !dispatches_.empty();
+  if (now >= next_claims_) {
+    next_claims_ = now + options_.claims_interval;
+    look_at_claims_ = true;
   }
   if (now >= next_suspect_) {
     next_suspect_ = now + options_.suspect_interval;
-    const bool suspects = std::any_of(dispatches_.begin(), dispatches_.end(),
-                                      [](const auto& one) { return one.second.suspected; });
-    if (suspect_all_ || suspects) LookForLost();
-    Verify();
+    losses_.LookAgain();
+    revoker_.Tick();
   }
-}
-
-std::vector<std::string> Core::Queues() const {
-  std::set<std::string> queues;
-  for (const auto& [id, dispatch] : dispatches_) {
-    if (!dispatch.place.queue.empty()) queues.insert(dispatch.place.queue);
-  }
-  return {queues.begin(), queues.end()};
+  if (look_at_claims_ || verify_ || !fences_.empty() || now >= next_reconcile_) Reconcile();
 }
 
 void Core::Adopt(const std::string& dispatch, const std::string& queue) {
@@ -164,135 +234,27 @@ void Core::Adopt(const std::string& dispatch, const std::string& queue) {
   auto& adopted = dispatches_[dispatch];
   adopted.state = Dispatch::State::kToVerify;
   adopted.place.queue = queue;
+  adopted.round = round_;
+  adopted_ = true;
+  verify_ = true;
 }
 
-void Core::Verify() {
-  if (verifying_ || !ready_) return;
-  std::set<std::string> queues;
-  std::set<std::string> asked;
-  for (const auto& [id, dispatch] : dispatches_) {
-    if (dispatch.state != Dispatch::State::kToVerify) continue;
-    asked.insert(id);
-    queues.insert(dispatch.place.queue);
-  }
-  if (asked.empty()) return;
-  verifying_ = true;
-  inspector_.List(
-      {queues.begin(), queues.end()}, partitions_,
-      [this, asked](Result<Inspector::Listing> listing) {
-        if (!listing) {
-          verifying_ = false;
-          return;  // the next tick asks again
-        }
-        for (const auto& id : asked) {
-          const auto known = dispatches_.find(id);
-          if (known == dispatches_.end()) continue;
-          for (const auto* places : {&listing->queued, &listing->running}) {
-            const auto found = places->find(id);
-            if (found == places->end()) continue;
-            known->second.state = Dispatch::State::kPlaced;
-            known->second.place = found->second;
-            break;
-          }
-        }
-        // What is in neither may have a result; reading those takes it off the list.
-        collector_.AdoptDeadSchedulers([this, asked](Status listed) {
-          // The reasons of failures are read after this; a sync is answered after them.
-          zk_.Sync([this, asked, listed](Status synced) {
-            verifying_ = false;
-            if (!listed || !synced) return;
-            suspect_all_ = true;
-            for (const auto& id : asked) {
-              const auto known = dispatches_.find(id);
-              if (known == dispatches_.end() || known->second.state != Dispatch::State::kToVerify) {
-                continue;
-              }
-              Emit({id, "gone", "ZooKeeper knows neither an entry, a run nor a result of it", ""});
-            }
-          });
-        });
-      });
-}
-
-void Core::LookForLost() {
-  if (looking_) return;
-  looking_ = true;
-  suspect_all_ = false;
-  inspector_.List(Queues(), partitions_, [this](Result<Inspector::Listing> listing) {
-    looking_ = false;
-    if (!listing) {
-      suspect_all_ = true;
-      return;
-    }
-    for (const auto& [id, place] : listing->running) {
-      if (dispatches_.contains(id)) Judge(id, place);
-    }
-  });
-}
-
-void Core::Judge(const std::string& dispatch, const Placer::Place& place) {
-  const auto path = layout_.RunningNode(place.queue, place.partition, dispatch);
-  zk_.Exists(path, Watch::kNo, [this, dispatch, place](Result<NodeStat> stat) {
-    const auto known = dispatches_.find(dispatch);
-    if (known == dispatches_.end()) return;
-    auto& run = known->second;
-    if (!stat || stat->num_children > 0) {
-      run.suspected = false;
-      return;
-    }
-    if (!run.suspected) {
-      run.suspected = true;
-      run.suspected_since = clock_.Now();
-    } else if (clock_.Now() - run.suspected_since >= options_.loss_grace) {
-      DeclareLost(dispatch, place);
-    }
-  });
-}
-
-void Core::DeclareLost(const std::string& dispatch, const Placer::Place& place) {
-  const auto path = layout_.RunningNode(place.queue, place.partition, dispatch);
-  zk_.Get(path, Watch::kNo, [this, dispatch, path](Result<NodeData> node) {
-    if (!node) return;
-    proto::Entry entry;
-    const std::string worker = entry.ParseFromString(node->data) ? entry.worker() : "";
-    // The gate: ZooKeeper refuses if a claim has come back meanwhile, and only
-    // one scheduler's removal succeeds.
-    zk_.Multi({Op::Remove(path)}, [this, dispatch, worker](Result<std::vector<OpResult>> removed) {
-      if (!removed || !dispatches_.contains(dispatch)) return;
-      Emit({dispatch, "lost",
-            "worker " + (worker.empty() ? "(unknown)" : worker) +
-                " lost: its ZooKeeper session ended and it did not claim the run again",
-            worker});
-    });
-  });
+void Core::Fence(const std::string& scheduler_prefix) {
+  if (!options_.scheduler.starts_with(scheduler_prefix)) fences_.insert(scheduler_prefix);
 }
 
 void Core::Revoke(const std::string& dispatch) {
   const auto known = dispatches_.find(dispatch);
   if (known == dispatches_.end()) return;
+  const auto state = known->second.state;
   const auto place = known->second.place;
-  dispatches_.erase(known);
-  if (placer_.Withdraw(dispatch) || place.queue.empty()) return;
-  if (place.entry.empty()) return Kill(place, dispatch);
-  const auto entry = layout_.Partition(place.queue, place.partition) + "/" + place.entry;
-  zk_.Multi({Op::Remove(entry)}, [this, dispatch, place](Result<std::vector<OpResult>> removed) {
-    if (removed || removed.error().code != ErrorCode::kNotFound) return;
-    Kill(place, dispatch);
-  });
-}
-
-void Core::Kill(const Placer::Place& place, const std::string& dispatch) {
-  const auto path = layout_.RunningNode(place.queue, place.partition, dispatch);
-  zk_.Get(path, Watch::kNo, [this, dispatch](Result<NodeData> node) {
-    proto::Entry entry;
-    if (!node || !entry.ParseFromString(node->data) || entry.worker().empty()) return;
-    zk_.Multi({Op::Create(layout_.KillNode(entry.worker(), dispatch), "")},
-              [dispatch](Result<std::vector<OpResult>> asked) {
-                if (asked || asked.error().code == ErrorCode::kAlreadyExists) return;
-                spdlog::warn("cannot ask for a kill dispatch={} error=\"{}\"", dispatch,
-                             asked.error().message);
-              });
-  });
+  Forget(dispatch);
+  if (placer_.Withdraw(dispatch)) return;
+  if (state == Dispatch::State::kWaiting) {
+    revoked_unplaced_.insert(dispatch);
+  } else {
+    revoker_.Revoke(dispatch, place);
+  }
 }
 
 }  // namespace zkexec

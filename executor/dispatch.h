@@ -22,7 +22,7 @@ struct Placement {
 };
 
 // How a dispatch ended. Outcomes: success, failed, already_running, stale,
-// token, killed (written by workers); lost, gone, rejected (by the core).
+// token, killed, lost (written by workers); lost, gone, rejected, fenced (by the core).
 struct Event {
   std::string dispatch_id;
   std::string outcome;

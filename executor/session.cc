@@ -125,8 +125,11 @@ void ExecutorSession::Place(std::vector<Placement> placements) {
   });
 }
 
-void ExecutorSession::Adopt(std::vector<std::pair<std::string, std::string>> dispatches) {
-  impl_->loop.Post([impl = impl_.get(), dispatches = std::move(dispatches)] {
+void ExecutorSession::Adopt(std::vector<std::pair<std::string, std::string>> dispatches,
+                            std::vector<std::string> dead_schedulers) {
+  impl_->loop.Post([impl = impl_.get(), dispatches = std::move(dispatches),
+                    dead_schedulers = std::move(dead_schedulers)] {
+    for (const auto& prefix : dead_schedulers) impl->core->Fence(prefix);
     for (const auto& [dispatch, queue] : dispatches) impl->core->Adopt(dispatch, queue);
   });
 }
@@ -146,7 +149,7 @@ std::vector<Event> ExecutorSession::DrainEvents() {
   std::vector<std::string> ids;
   for (const auto& event : drained) ids.push_back(event.dispatch_id);
   impl_->loop.Post([impl = impl_.get(), ids = std::move(ids)] {
-    for (const auto& id : ids) impl->core->Acknowledge(id);
+    impl->core->Acknowledge(ids);
   });
   return drained;
 }

@@ -50,7 +50,9 @@ class ExecutorSession {
 
   void Start();
   void Place(std::vector<Placement> placements);
-  void Adopt(std::vector<std::pair<std::string, std::string>> dispatches);
+  // `dead_schedulers`: prefixes of their names; see Core::Fence.
+  void Adopt(std::vector<std::pair<std::string, std::string>> dispatches,
+             std::vector<std::string> dead_schedulers);
   void Revoke(std::string dispatch);
   // Each event once. Its result leaves ZooKeeper only after this has returned it.
   std::vector<Event> DrainEvents();

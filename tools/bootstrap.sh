@@ -5,10 +5,12 @@
 #
 #   tools/bootstrap.sh --demo    what `make demo` needs
 #   tools/bootstrap.sh --test    the same, plus what the tests need
+#   tools/bootstrap.sh --bench   the same, plus the benchmarks' programs and Celery with Redis
 #
 # 1. Debian packages that are missing (needs root only if some are).
 # 2. .build/venv with Airflow 3.3.2 at the versions of the constraints file.
 # 3. ZkExecutor itself, built into that venv.
+# 4. For the benchmarks: .build/bench-build, and .build/bench-venv with Celery.
 #
 # Each step is skipped when nothing that it reads has changed, so a second run
 # takes about a second. Everything but the packages lives in .build/.
@@ -26,13 +28,14 @@ readonly DEMO_PACKAGES=(
   python3-dev python3-venv python3-pybind11
   zookeeper libslf4j-java openjdk-17-jre-headless
 )
-readonly TEST_PACKAGES=(libgtest-dev postgresql)
+readonly TEST_PACKAGES=(libgtest-dev postgresql spin)
+readonly BENCH_PACKAGES=(redis-server iproute2)
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
 
 usage() {
-  sed -n '4,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # Prints those of the given packages that are not installed.
@@ -129,9 +132,36 @@ install_project() {
   printf '%s\n' "$hash" > "$stamp"
 }
 
+# Celery stays out of Airflow's environment.
+install_neighbours() {
+  local stamp="$BUILD/bench-venv/.stamp" hash python
+  hash="$(sha256sum "$ROOT/bench/requirements.txt" | cut -d' ' -f1)"
+  if done_already "$stamp" "$hash"; then return; fi
+  python="$(find_python)"
+  say "installing Celery for the comparison"
+  rm -rf "$BUILD/bench-venv"
+  "$python" -m venv "$BUILD/bench-venv" || die "could not make $BUILD/bench-venv"
+  "$BUILD/bench-venv/bin/pip" install --quiet --disable-pip-version-check \
+      -r "$ROOT/bench/requirements.txt" || die "pip failed. Is PyPI reachable?"
+  printf '%s\n' "$hash" > "$stamp"
+}
+
+build_bench_programs() {
+  local log="$BUILD/bench-build.log"
+  cd "$ROOT"
+  if ! { cmake --preset bench && cmake --build --preset bench; } > "$log" 2>&1; then
+    { grep -nE "error:|Error:|FAILED:" "$log" || tail -n 5 "$log"; } | head -n 30 >&2
+    die "building the benchmarks failed; all of it: $log"
+  fi
+}
+
 case "${1:-}" in
   --demo) group=demo; packages=("${DEMO_PACKAGES[@]}") ;;
   --test) group=test; packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}") ;;
+  --bench)
+    group=test
+    packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BENCH_PACKAGES[@]}")
+    ;;
   --help|-h) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
@@ -139,4 +169,8 @@ started="$(date +%s)"
 install_packages "${packages[@]}"
 install_python_packages "$group"
 install_project
+if [[ "$1" == --bench ]]; then
+  install_neighbours
+  build_bench_programs
+fi
 say "ready after $(($(date +%s) - started)) s"

@@ -68,10 +68,25 @@ def python(folder: str, *options: str) -> Callable[[Path], list[Command]]:
     ]
 
 
+def bench(junit: Path) -> list[Command]:
+    """The benchmarks in short, with their programs built first."""
+    return [
+        ["cmake", "--preset", "bench"],
+        ["cmake", "--build", "--preset", "bench"],
+        *python("tests/bench")(junit),
+    ]
+
+
 SUITES = (
     Suite("asan", "C++ tests with address and undefined-behaviour sanitizers", native("asan")),
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
     Suite("python", "Python unit tests", python("tests/python"), needs="tests/python"),
+    Suite(
+        "model",
+        "every order of events of a model of the protocol, and of broken ones",
+        python("tests/model", "-rP"),
+        needs="tests/model",
+    ),
     Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
@@ -83,6 +98,13 @@ SUITES = (
         "with everything, slow",
         python("tests/e2e", "-rA", "--tb=short", "--show-capture=stdout"),
         needs="tests/e2e",
+    ),
+    Suite("bench", "the benchmarks work (not: how fast)", bench, needs="tests/bench"),
+    Suite(
+        "chaos",
+        "thousands of dispatches while servers, workers and schedulers are killed and cut off",
+        python("tests/chaos", "-rA", "--tb=short", "--show-capture=stdout"),
+        needs="tests/chaos",
     ),
     Suite(
         "lint",

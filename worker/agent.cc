@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent's life: sessions, runs, results, drain. Claiming is in claiming.cc.
+// The agent's life: sessions, its own node, drain.
 #include "worker/agent.h"
 
 #include <algorithm>
@@ -13,12 +13,11 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kBeginAgain{1000};
-constexpr std::size_t kInfoBytesMax = 2000;
 
 }  // namespace
 
 Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& launcher,
-             const Clock& clock, const Sealer& sealer, Observer& observer)
+             const Clock& clock, const Sealer& sealer, Observer& observer, Journal& journal)
     : options_(std::move(options)),
       zk_(zk),
       layout_(layout),
@@ -26,8 +25,17 @@ Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& l
       clock_(clock),
       sealer_(sealer),
       observer_(observer),
+      journal_(journal),
+      guid_(RandomHex()),
+      started_unix_ms_(clock.UnixMs()),
+      controls_{options_.slots, options_.queues, "", ""},
       fleet_(zk, layout, {}),
-      guid_(RandomHex()) {
+      lookout_({options_.worker, options_.relist_interval, StableHash(options_.worker)}, zk, layout,
+               clock, fleet_,
+               {[this] { Claim(); },
+                [this](const Backlog::Item& item) {
+                  Refuse(item, "unreadable", "its name is not an entry's");
+                }}) {
   zk_.SetListener(this);
 }
 
@@ -41,17 +49,18 @@ int Agent::slots_used() const {
   return used;
 }
 
-proto::Worker Agent::Self() const {
+proto::Worker Agent::Self(const Controls& controls) const {
   proto::Worker self;
   self.set_name(options_.worker);
   self.set_host(options_.host);
   self.set_pid(options_.pid);
-  self.set_state(draining_ ? "draining" : "active");
-  for (const auto& queue : options_.queues) self.add_queues(queue);
-  self.set_slots(static_cast<std::uint32_t>(options_.slots));
+  self.set_state(draining_ ? "draining" : controls.pause.empty() ? "active" : controls.pause);
+  self.set_comment(controls.comment);
+  for (const auto& queue : controls.queues) self.add_queues(queue);
+  self.set_slots(static_cast<std::uint32_t>(controls.slots));
   self.set_version(options_.version);
   self.set_http_port(static_cast<std::uint32_t>(options_.http_port));
-  self.set_started_unix_ms(clock_.UnixMs());
+  self.set_started_unix_ms(started_unix_ms_);
   self.set_protocol_version(kProtocolVersion);
   return self;
 }
@@ -64,11 +73,12 @@ void Agent::OnSession(SessionState state) {
   if (state != SessionState::kExpired && state != SessionState::kAuthFailed) return;
   spdlog::warn("session ended; runs go on state={} runs={}", ToString(state), runs_.size());
   ready_ = false;
-  claiming_ = false;
-  backlog_.Clear();
+  StopObeying();
+  stray_claims_.clear();  // they went with the session
+  lookout_.Stop();
   for (auto& [id, run] : runs_) {
     run.claim.clear();
-    run.busy = false;
+    run.unsure = true;
   }
 }
 
@@ -89,14 +99,15 @@ void Agent::Begin() {
     const int partitions = *tree;
     EnsureNodes(zk_, {layout_.Control(options_.worker)}, [this, partitions](Status made) {
       if (!made) return Fail(made.error());
+      const auto queues = controls_.queues;
+      if (queues.empty()) return Register(partitions);
       // Queues one after the other on one session: the last answer covers all.
-      for (std::size_t i = 0; i < options_.queues.size(); ++i) {
-        const bool last = i + 1 == options_.queues.size();
-        EnsureQueue(zk_, layout_, options_.queues[i], partitions,
-                    [this, partitions, last](Status queue) {
-                      if (!queue) return Fail(queue.error());
-                      if (last) Register(partitions);
-                    });
+      for (std::size_t i = 0; i < queues.size(); ++i) {
+        const bool last = i + 1 == queues.size();
+        EnsureQueue(zk_, layout_, queues[i], partitions, [this, partitions, last](Status queue) {
+          if (!queue) return Fail(queue.error());
+          if (last) Register(partitions);
+        });
       }
     });
   });
@@ -110,33 +121,55 @@ void Agent::Register(int partitions) {
               if (!created && created.error().code != ErrorCode::kAlreadyExists) {
                 return Fail(created.error());
               }
-              beginning_ = false;
-              ready_ = true;
-              last_error_.clear();
-              partitions_ = partitions;
-              spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker,
-                           layout_.base(), options_.slots, options_.queues.size());
-              std::vector<std::string> held;
-              for (const auto& [id, run] : runs_) held.push_back(id);
-              for (const auto& id : held) ClaimAgain(id);
-              fleet_.Start(partitions);
-              ListControl();
-              Relist();
+              OnRegistered(partitions);
+              // It may hold what we were before a drain that began meanwhile.
+              if (!created || draining_) UpdateNode();
             });
+}
+
+void Agent::OnRegistered(int partitions) {
+  beginning_ = false;
+  ready_ = true;
+  last_error_.clear();
+  spdlog::info("registered worker={} root={} slots={} queues={}", options_.worker, layout_.base(),
+               controls_.slots, controls_.queues.size());
+  TakeOverJournal();
+  ExamineDue();
+  fleet_.Start(partitions);
+  ListControl();
+  lookout_.Start(partitions, controls_.queues);
+  next_refresh_ = clock_.Now() + options_.relist_interval;
+  Claim();
+}
+
+// Results that an earlier incarnation on this host could not bring to ZooKeeper any more.
+void Agent::TakeOverJournal() {
+  if (std::exchange(journal_read_, true)) return;
+  for (auto& record : journal_.TakeOver()) {
+    spdlog::info("result of an earlier worker found in the journal dispatch={} worker={}",
+                 record.dispatch_id, record.worker);
+    Run run;
+    run.state = State::kFinishing;
+    run.unsure = true;
+    run.kept = true;
+    run.queue = record.queue;
+    run.partition = record.partition;
+    run.holder = record.worker;
+    run.entry.set_dispatch_id(record.dispatch_id);
+    run.entry.set_scheduler(record.scheduler);
+    run.report = {record.dispatch_id, record.outcome, record.info};
+    runs_.emplace(record.dispatch_id, std::move(run));
+  }
 }
 
 void Agent::OnChanged(const std::string& path) {
   if (!ready_) return;
-  if (path == layout_.Workers() || path.starts_with(layout_.Workers() + "/")) {
-    fleet_.Refresh();
-    return;
-  }
-  if (path == layout_.Control(options_.worker)) return ListControl();
-  for (const auto& queue : options_.queues) {
-    const auto parent = layout_.Queue(queue) + "/";
-    if (path.starts_with(parent)) {
-      return ListPartition(queue, std::atoi(path.c_str() + parent.size()));
-    }
+  if (fleet_.OnChanged(path)) {
+    fleet_.Tick(clock_.Now());
+  } else if (path == layout_.Control(options_.worker)) {
+    ListControl();
+  } else if (lookout_.OnChanged(path)) {
+    lookout_.Look(Free());
   }
 }
 
@@ -156,156 +189,18 @@ void Agent::Tick() {
     if (zk_.state() == SessionState::kConnected && now >= begin_again_at_) Begin();
     return;
   }
-  if (now >= next_relist_) Relist();
-  std::vector<std::string> due;
-  for (const auto& [id, run] : runs_) {
-    const bool held = run.state == State::kRunning && (!run.claim.empty() || run.abandoned);
-    if (!run.busy && !held) due.push_back(id);
+  if (now >= next_refresh_) {
+    next_refresh_ = now + options_.relist_interval;
+    fleet_.Refresh();
+    ListControl();
+    RemoveStrayClaims();
   }
-  for (const auto& id : due) {
-    const auto& run = runs_.at(id);
-    if (run.state == State::kFinishing) {
-      Finish(id);
-    } else if (run.state == State::kInDoubt) {
-      Settle(id);
-    } else if (run.claim.empty()) {
-      ClaimAgain(id);
-    }
-  }
+  fleet_.Tick(now);
+  ExamineDue();
+  FinishDue();
+  MarkDue();
   StartDue();
   Claim();
-}
-
-void Agent::StartDue() {
-  if (zk_.state() != SessionState::kConnected || clock_.Now() >= zk_.lease_until()) return;
-  for (auto& [id, run] : runs_) {
-    if (run.state != State::kClaimed || run.claim.empty()) continue;
-    run.started = clock_.Now();
-    if (run.kill_asked) {
-      run.state = State::kFinishing;
-      // What a drain hands back unstarted is placed again, and costs no try.
-      run.report = run.revoked ? ExitReport{id, "killed", "killed before it started"}
-                               : ExitReport{id, "token", "handed back by a draining worker"};
-      continue;
-    }
-    run.state = State::kRunning;
-    spdlog::info("start dispatch={} label=\"{}\" queue={} kind={}", id, run.entry.label(),
-                 run.queue, run.entry.kind());
-    observer_.OnStarted(run.entry.kind());
-    launcher_.Start(id, run.workload);
-    run.workload.clear();
-  }
-}
-
-void Agent::OnExit(const ExitReport& report) {
-  const auto found = runs_.find(report.dispatch_id);
-  if (found == runs_.end()) return;
-  auto& run = found->second;
-  run.report = report;
-  if (run.report.info.size() > kInfoBytesMax) run.report.info.resize(kInfoBytesMax);
-  if (run.revoked && report.outcome == "failed") run.report.outcome = "killed";
-  const double seconds = std::chrono::duration<double>(clock_.Now() - run.started).count();
-  spdlog::info("end dispatch={} label=\"{}\" outcome={} seconds={:.3f} info=\"{}\"",
-               report.dispatch_id, run.entry.label(), run.report.outcome, seconds, run.report.info);
-  observer_.OnFinished(run.entry.kind(), run.report.outcome, seconds);
-  if (run.abandoned) return Drop(report.dispatch_id);
-  run.state = State::kFinishing;
-  if (ready_ && !run.busy) Finish(report.dispatch_id);
-}
-
-void Agent::Finish(const std::string& dispatch) {
-  auto& run = runs_.at(dispatch);
-  run.busy = true;
-  std::vector<Op> ops;
-  if (!run.claim.empty()) ops.push_back(Op::Remove(run.claim));
-  ops.push_back(Op::Remove(layout_.RunningNode(run.queue, run.partition, dispatch)));
-  proto::ResultInfo info;
-  if (run.report.outcome != "success") {
-    info.set_info(run.report.info);
-    info.set_worker(options_.worker);
-  }
-  ops.push_back(Op::Create(layout_.ResultNode(run.entry.scheduler(), dispatch, run.report.outcome),
-                           info.SerializeAsString()));
-  zk_.Multi(std::move(ops), [this, dispatch](Result<std::vector<OpResult>> result) {
-    OnFinished(dispatch, result);
-  });
-}
-
-void Agent::OnFinished(const std::string& dispatch, const Result<std::vector<OpResult>>& result) {
-  const auto found = runs_.find(dispatch);
-  if (found == runs_.end()) return;
-  if (result) return Drop(dispatch);
-  auto& run = found->second;
-  run.busy = false;
-  const auto& error = result.error();
-  // Whatever the answer was, ZooKeeper decides: no running node, no result due.
-  run.busy = true;
-  zk_.Sync([this, dispatch, error](Status) {
-    const auto again = runs_.find(dispatch);
-    if (again == runs_.end()) return;
-    const auto path = layout_.RunningNode(again->second.queue, again->second.partition, dispatch);
-    zk_.Children(
-        path, Watch::kNo, [this, dispatch, path, error](Result<std::vector<std::string>> held) {
-          const auto run_now = runs_.find(dispatch);
-          if (run_now == runs_.end()) return;
-          run_now->second.busy = false;
-          if (!held) {
-            // Applied, although its reply was lost; or declared lost by its scheduler.
-            if (held.error().code == ErrorCode::kNotFound) Drop(dispatch);
-            return;
-          }
-          run_now->second.claim = OurClaim(path, *held);
-          if (error.code != ErrorCode::kNotFound) return;
-          // The scheduler's directory of results is missing: make it, then try again.
-          run_now->second.busy = true;
-          EnsureNodes(zk_, {layout_.ResultDir(run_now->second.entry.scheduler())},
-                      [this, dispatch](Status) {
-                        if (const auto later = runs_.find(dispatch); later != runs_.end()) {
-                          later->second.busy = false;
-                        }
-                      });
-        });
-  });
-}
-
-void Agent::Drop(const std::string& dispatch) { runs_.erase(dispatch); }
-
-void Agent::ListControl() {
-  const auto dir = layout_.Control(options_.worker);
-  zk_.Children(dir, Watch::kYes, [this, dir](Result<std::vector<std::string>> commands) {
-    if (!commands) return;
-    for (const auto& command : *commands) {
-      if (command.starts_with(kKillPrefix)) Revoke(command.substr(sizeof kKillPrefix - 1));
-      zk_.Multi({Op::Remove(dir + "/" + command)}, [](Result<std::vector<OpResult>>) {});
-    }
-  });
-}
-
-void Agent::Revoke(const std::string& dispatch) {
-  const auto found = runs_.find(dispatch);
-  if (found == runs_.end()) return;
-  found->second.revoked = true;
-  Kill(dispatch, Launcher::Signal::kTerminate);
-}
-
-void Agent::Kill(const std::string& dispatch, Launcher::Signal signal) {
-  const auto found = runs_.find(dispatch);
-  if (found == runs_.end() || found->second.state == State::kFinishing) return;
-  auto& run = found->second;
-  run.kill_asked = true;
-  if (run.state != State::kRunning || run.kill_at != TimePoint{}) return;
-  run.kill_at = clock_.Now() + options_.kill_grace;
-  spdlog::info("kill dispatch={} label=\"{}\"", dispatch, run.entry.label());
-  launcher_.Kill(dispatch, signal);
-}
-
-void Agent::EscalateKills() {
-  const auto now = clock_.Now();
-  for (auto& [id, run] : runs_) {
-    if (run.state != State::kRunning || !run.kill_asked || now < run.kill_at) continue;
-    run.kill_at = now + options_.kill_grace;
-    launcher_.Kill(id, Launcher::Signal::kKill);
-  }
 }
 
 void Agent::Drain() {
@@ -317,7 +212,6 @@ void Agent::Drain() {
   drain_until_ = clock_.Now() + options_.drain_timeout;
   spdlog::info("draining: no more claims runs={} timeout_s={}", runs_.size(),
                options_.drain_timeout.count() / 1000);
-  backlog_.Clear();
   UpdateNode();
 }
 

@@ -5,9 +5,13 @@
 // Not thread-safe; used on the owner's loop.
 #pragma once
 
+#include <algorithm>
+#include <map>
+#include <queue>
 #include <set>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace zkexec {
@@ -26,27 +30,58 @@ class Backlog {
   };
 
   // What one partition holds now; replaces what it held before.
-  void Replace(const std::string& queue, int partition, const std::vector<std::string>& names) {
-    std::erase_if(items_, [&](const Item& item) {
-      return item.partition == partition && item.queue == queue;
-    });
-    for (const auto& name : names) items_.insert({name, queue, partition});
+  void Replace(const std::string& queue, int partition, std::set<std::string> names) {
+    auto& held = partitions_[{queue, partition}];
+    size_ += names.size() - held.size();
+    held = std::move(names);
+    if (held.empty()) partitions_.erase({queue, partition});
   }
-  void Remove(const Item& item) { items_.erase(item); }
-  void Clear() { items_.clear(); }
-  bool empty() const { return items_.empty(); }
-  std::size_t size() const { return items_.size(); }
-  // Up to `count` of the best.
-  std::vector<Item> Best(std::size_t count) const {
-    std::vector<Item> best;
-    for (auto it = items_.begin(); it != items_.end() && best.size() < count; ++it) {
-      best.push_back(*it);
+  void Add(const Item& item) {
+    if (partitions_[{item.queue, item.partition}].insert(item.name).second) ++size_;
+  }
+  void Clear() {
+    partitions_.clear();
+    size_ = 0;
+  }
+  bool empty() const { return size_ == 0; }
+  std::size_t size() const { return size_; }
+  // The best of all. REQUIRES: !empty().
+  Item Best() const {
+    const auto best = std::min_element(
+        partitions_.begin(), partitions_.end(),
+        [](const auto& a, const auto& b) { return *a.second.begin() < *b.second.begin(); });
+    return {*best->second.begin(), best->first.first, best->first.second};
+  }
+  // Takes up to `count` of the best out, best first.
+  std::vector<Item> Take(std::size_t count) {
+    std::vector<Item> heads;
+    for (const auto& [where, names] : partitions_) {
+      heads.push_back({*names.begin(), where.first, where.second});
     }
-    return best;
+    const auto worse = [](const Item& a, const Item& b) { return b < a; };
+    std::make_heap(heads.begin(), heads.end(), worse);
+    std::vector<Item> taken;
+    while (taken.size() < count && !heads.empty()) {
+      std::pop_heap(heads.begin(), heads.end(), worse);
+      auto item = std::move(heads.back());
+      heads.pop_back();
+      const auto held = partitions_.find({item.queue, item.partition});
+      held->second.erase(held->second.begin());
+      --size_;
+      if (held->second.empty()) {
+        partitions_.erase(held);
+      } else {
+        heads.push_back({*held->second.begin(), item.queue, item.partition});
+        std::push_heap(heads.begin(), heads.end(), worse);
+      }
+      taken.push_back(std::move(item));
+    }
+    return taken;
   }
 
  private:
-  std::set<Item> items_;
+  std::map<std::pair<std::string, int>, std::set<std::string>> partitions_;  // none is empty
+  std::size_t size_ = 0;
 };
 
 }  // namespace zkexec

@@ -82,6 +82,13 @@ class MetricsObserver : public Observer {
   WorkerMetrics& metrics_;
 };
 
+class NoJournal : public Journal {
+ public:
+  void Keep(const JournalRecord&) override {}
+  void Forget(const std::string&) override {}
+  std::vector<JournalRecord> TakeOver() override { return {}; }
+};
+
 // What the loop thread knows, for the HTTP threads.
 struct Vitals {
   std::atomic<std::int64_t> turned_ms{0};
@@ -190,9 +197,9 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
   options.kill_grace = settings->kill_grace;
-  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer);
+  NoJournal journal;
+  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
-  metrics.SetSlots(settings->slots);
 
   bool told_ready = false;
   int drains = 0;
@@ -222,6 +229,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     vitals.registered = agent.ready();
     vitals.zygote_ready = zygote.ready();
     vitals.draining = agent.draining();
+    metrics.SetSlots(agent.slots());
     metrics.SetRunning(agent.running());
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {

@@ -16,6 +16,7 @@ class Observer {
   virtual void OnFinished(const std::string& /*kind*/, const std::string& /*outcome*/,
                           double /*seconds*/) {}
   // An entry that this worker can't use: unreadable, newer_protocol, other_secret.
+  // Or something in control/ that it can't obey: bad_command.
   virtual void OnRefused(const std::string& /*reason*/) {}
 };
 

@@ -67,7 +67,9 @@ class Session:
     ) -> None: ...
     def start(self) -> None: ...
     def place(self, items: list[Placement]) -> None: ...
-    def adopt(self, dispatches: list[tuple[str, str]]) -> None:
+    def adopt(
+        self, dispatches: list[tuple[str, str]], dead_schedulers: list[str] = ...
+    ) -> None:
         """Takes over (dispatch id, queue); verified later, event "gone" if nowhere."""
     def revoke(self, dispatch_id: str) -> None:
         """Deletes it if queued, else has its holder kill it. No event follows."""
@@ -87,6 +89,7 @@ class WorkerInfo(TypedDict):
     version: str
     log_port: int
     started_at: str
+    comment: str
 
 class QueueInfo(TypedDict):
     queue: str
@@ -104,3 +107,55 @@ def inspect_queues(
     *, hosts: str, root: str, team: str, digest_auth: str, timeout_ms: int
 ) -> list[QueueInfo]:
     """Blocks up to ``timeout_ms``. Errors: ZkError, ValueError."""
+
+class CommandOutcome(TypedDict):
+    worker: str
+    state: str
+    slots: int
+    queues: list[str]
+    comment: str
+    problem: str
+    """Why it did not obey; "" if the others say what is true now."""
+
+def send_command(
+    *,
+    hosts: str,
+    root: str,
+    team: str,
+    digest_auth: str,
+    timeout_ms: int,
+    workers: list[str],
+    verb: Literal["drain", "maintenance", "resume", "concurrency", "queues_add", "queues_remove"],
+    slots: int = 0,
+    queues: list[str] = ...,
+    comment: str = "",
+    by: str = "",
+) -> list[CommandOutcome]:
+    """Waits until each of ``workers`` (full names) has obeyed; takes back what is not obeyed.
+
+    Blocks little longer than ``timeout_ms``. Errors: ZkError, ValueError.
+    """
+
+class Dispatched(TypedDict):
+    dispatch_id: str
+    label: str
+    queue: str
+    worker: str
+
+KillResult = Literal["ended", "asked", "worker_gone", "queued", "unknown", "ambiguous"]
+
+def kill_dispatch(
+    *,
+    hosts: str,
+    root: str,
+    team: str,
+    digest_auth: str,
+    timeout_ms: int,
+    dispatch_id: str = "",
+    label_head: str = "",
+    label_tail: str = "",
+) -> tuple[KillResult, list[Dispatched]]:
+    """Ends a running dispatch, named by its id or by its label around the number of the try.
+
+    Blocks little longer than ``timeout_ms``. Errors: ZkError, ValueError.
+    """

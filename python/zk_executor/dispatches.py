@@ -55,6 +55,9 @@ def judge(dispatch: Dispatch, outcome: str) -> Verdict:
     if outcome == "token" and dispatch.workload is not None:
         again = dispatch.token_attempts < MAX_TOKEN_ATTEMPTS
         return Verdict.PLACE_AGAIN if again else Verdict.FAIL
+    if outcome == "fenced":
+        # Another scheduler has adopted our work: what became of this is for that one to say.
+        return Verdict.FORGET
     if dispatch.kind == TASK and outcome in ("already_running", "stale", "token"):
         # Somebody else runs it, or Airflow wants something else by now: a report would fail the
         # other run. "token" here is an adopted task that never started: Airflow's check for tasks

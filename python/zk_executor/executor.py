@@ -44,6 +44,11 @@ _STOP_TIMEOUT_MS = 5_000
 _REOPEN_INTERVAL_SECONDS = 30.0
 
 
+def _name_prefix(job_id: object) -> str:
+    """What the names of the executors of one scheduler job begin with in ZooKeeper."""
+    return f"job-{job_id}-"
+
+
 def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
     """Logs what the hook raises and returns None instead."""
 
@@ -87,6 +92,7 @@ class ZkExecutor(BaseExecutor):
         self._started = False
         self._reopen_at = 0.0
         self._to_adopt: list[tuple[str, str]] = []
+        self._dead_schedulers: set[str] = set()
         self._to_place_again: list[Dispatch] = []
 
     # Life
@@ -110,7 +116,7 @@ class ZkExecutor(BaseExecutor):
                 root=self._settings.root,
                 team=self.team_name or "default",
                 # One name per incarnation: job ids start anew with a new database.
-                scheduler_id=f"job-{self.job_id}-{uuid.uuid4().hex[:8]}",
+                scheduler_id=f"{_name_prefix(self.job_id)}{uuid.uuid4().hex[:8]}",
                 session_timeout_ms=self._settings.session_timeout_ms,
                 partitions=self._settings.partitions,
                 encryption_secret=self._settings.encryption_secret,
@@ -317,6 +323,8 @@ class ZkExecutor(BaseExecutor):
                 key = version_compat.task_key(self, ti)
                 queue = ti.queue or self._settings.default_queue
                 adopted.append(Dispatch(ti.external_executor_id, key, TASK, queue))
+                if ti.queued_by_job_id is not None:
+                    self._dead_schedulers.add(_name_prefix(ti.queued_by_job_id))
             except SQLAlchemyError:
                 raise
             except Exception:
@@ -333,9 +341,10 @@ class ZkExecutor(BaseExecutor):
     def _hand_over_adopted(self) -> None:
         """Tells the core what was adopted; keeps it for the next heartbeat if that fails."""
         if self._to_adopt and self._session is not None:
-            self._session.adopt(self._to_adopt)
+            self._session.adopt(self._to_adopt, sorted(self._dead_schedulers))
             self.log.info("adopted tasks of another scheduler count=%d", len(self._to_adopt))
             self._to_adopt = []
+            self._dead_schedulers = set()
 
     # Asked by the scheduler and the API server
 

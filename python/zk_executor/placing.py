@@ -78,10 +78,18 @@ def _route_key(dispatch: Dispatch) -> str:
     return f"{bundle.name}|{bundle.version or ''}|{workload.dag_rel_path}"
 
 
+def task_label_around_try(
+    dag_id: str, task_id: str, run_id: str, map_index: int
+) -> tuple[str, str]:
+    """What stands before and after the number of the try in the label of a task."""
+    return f"{dag_id}.{task_id} {run_id} ", f" {map_index}"
+
+
 def _label(dispatch: Dispatch) -> str:
     """For people, in logs and listings. Holds nothing secret."""
     workload = dispatch.workload
     if dispatch.kind == TASK:
         ti = workload.ti
-        return f"{ti.dag_id}.{ti.task_id} {ti.run_id} {ti.try_number} {ti.map_index}"
+        head, tail = task_label_around_try(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+        return f"{head}{ti.try_number}{tail}"
     return f"{dispatch.kind} {workload.display_name}"

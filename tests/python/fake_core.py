@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -65,8 +66,8 @@ class Session:
     def place(self, items: list[Placement]) -> None:
         self._called("place", list(items))
 
-    def adopt(self, dispatches: list[tuple[str, str]]) -> None:
-        self._called("adopt", list(dispatches))
+    def adopt(self, dispatches: list[tuple[str, str]], dead_schedulers: Sequence[str] = ()) -> None:
+        self._called("adopt", (list(dispatches), list(dead_schedulers)))
 
     def revoke(self, dispatch_id: str) -> None:
         self._called("revoke", dispatch_id)
@@ -110,15 +111,18 @@ class FakeCore(ModuleType):
         super().__init__("zk_executor._core")
         self.sessions: list[Session] = []
         self.inspections: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []
         self.reset()
 
     def reset(self) -> None:
         self.sessions.clear()
         self.inspections.clear()
+        self.orders.clear()
         self.refuse: Exception | None = None
         self.broken_from_start: set[str] = set()
         self.rows: list[dict[str, Any]] = []
         self.inspect_error: Exception | None = None
+        self.outcome: Any = []
 
     def Session(self, **options: Any) -> Session:
         if self.refuse is not None:
@@ -138,3 +142,11 @@ class FakeCore(ModuleType):
         if self.inspect_error is not None:
             raise self.inspect_error
         return self.rows
+
+    def send_command(self, **options: Any) -> Any:
+        self.orders.append(options)
+        return self.outcome
+
+    def kill_dispatch(self, **options: Any) -> Any:
+        self.orders.append(options)
+        return self.outcome

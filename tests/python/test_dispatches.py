@@ -46,6 +46,8 @@ def test_forgetting_an_earlier_dispatch_keeps_the_later():
         (TASK, "w", 0, "failed", Verdict.FAIL),
         (TASK, "w", 0, "already_running", Verdict.FORGET),
         (TASK, "w", 0, "stale", Verdict.FORGET),
+        (TASK, "w", 0, "fenced", Verdict.FORGET),
+        (CALLBACK, "w", 0, "fenced", Verdict.FORGET),
         (TASK, "w", MAX_TOKEN_ATTEMPTS - 1, "token", Verdict.PLACE_AGAIN),
         (TASK, "w", MAX_TOKEN_ATTEMPTS, "token", Verdict.FAIL),
         (TASK, None, 0, "token", Verdict.FORGET),

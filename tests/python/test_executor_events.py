@@ -248,7 +248,7 @@ def test_task_that_the_scheduler_fails_is_ended(driver: Driver):
 def test_adoption_takes_all_that_were_dispatched_and_returns_the_others(driver: Driver):
     ours, never = OrphanedTask("t1", "d1", "heavy"), OrphanedTask("t2", None)
     assert driver.executor.try_adopt_task_instances([ours, never]) == [never]
-    assert driver.session.arguments("adopt") == [[("d1", "heavy")]]
+    assert driver.session.arguments("adopt") == [([("d1", "heavy")], ["job-7-"])]
     assert driver.executor.running == {ours.key}
     driver.report("d1", "gone", "unknown to ZooKeeper")
     assert driver.events() == {ours.key: (TaskInstanceState.FAILED, "unknown to ZooKeeper")}
@@ -258,7 +258,7 @@ def test_adoption_repeated_tells_the_core_once(driver: Driver):
     ours = OrphanedTask("t1", "d1")
     for _ in range(2):
         assert driver.executor.try_adopt_task_instances([ours]) == []
-    assert driver.session.arguments("adopt") == [[("d1", "default")]]
+    assert driver.session.arguments("adopt") == [([("d1", "default")], ["job-7-"])]
 
 
 def test_adoption_is_handed_over_later_when_the_session_raises(driver: Driver):
@@ -268,7 +268,7 @@ def test_adoption_is_handed_over_later_when_the_session_raises(driver: Driver):
     driver.session.broken = set()
     driver.executor.heartbeat()
     driver.executor.heartbeat()
-    assert driver.session.arguments("adopt") == [[("d1", "default")]] * 2
+    assert driver.session.arguments("adopt") == [([("d1", "default")], ["job-7-"])] * 2
 
 
 def test_adopted_task_whose_token_expired_spends_no_try(driver: Driver):

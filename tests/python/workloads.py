@@ -66,9 +66,16 @@ def connection_test(queue: str | None = None) -> TestConnection:
 class OrphanedTask:
     """What the executor may read of a task instance row."""
 
-    def __init__(self, task_id: str, dispatch: str | None, queue: str = "default") -> None:
+    def __init__(
+        self,
+        task_id: str,
+        dispatch: str | None,
+        queue: str = "default",
+        job: int | None = 7,
+    ) -> None:
         self.external_executor_id = dispatch
         self.queue = queue
+        self.queued_by_job_id = job
         self.key = TaskInstanceKey("dag", task_id, "run", 1, -1)
 
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from devstack.airflow import AirflowStack, zk_executor_options
 from devstack.client import AirflowClient, ApiError, TaskState
+from devstack.ensemble import ZooKeeperEnsemble
 from devstack.fake_zygote import fake_python
+from devstack.network import Network
 from devstack.postgres import PostgresServer
 from devstack.processes import (
     Child,
@@ -33,9 +35,11 @@ __all__ = [
     "ApiError",
     "Child",
     "DevStackError",
+    "Network",
     "PostgresServer",
     "TaskState",
     "ZkWorker",
+    "ZooKeeperEnsemble",
     "ZooKeeperServer",
     "become_subreaper",
     "fake_python",

@@ -18,7 +18,7 @@ CONFIG = """\
 tickTime=1000
 dataDir={data}
 clientPort={port}
-clientPortAddress=127.0.0.1
+clientPortAddress={address}
 maxClientCnxns=0
 admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr,mntr,stat,dump
@@ -39,11 +39,35 @@ JVM_OPTIONS = (
 )
 
 
+def require_jars() -> None:
+    """Raises DevStackError if ZooKeeper is not installed."""
+    missing = [str(jar) for jar in JARS if not jar.exists()]
+    if missing:
+        raise DevStackError(
+            f"missing {', '.join(missing)}; on Debian: apt-get install zookeeper libslf4j-java"
+        )
+
+
+def ask(address: str, port: int, command: str) -> str:
+    """Send a four letter command, return the answer; empty when nobody answers."""
+    try:
+        with socket.create_connection((address, port), timeout=1) as connection:
+            connection.sendall(command.encode())
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+            return answer.decode(errors="replace")
+    except OSError:
+        return ""
+
+
 class ZooKeeperServer:
     """One server; its data and port stay the same over stop, kill and start."""
 
-    def __init__(self, folder: Path, *, port: int = 0) -> None:
+    def __init__(self, folder: Path, *, port: int = 0, address: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.address = address
         self.port = port or free_port()
         self.process = Child(
             "zookeeper",
@@ -61,18 +85,16 @@ class ZooKeeperServer:
     @property
     def hosts(self) -> str:
         """Connect string."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> None:
         """Start and wait until it serves."""
-        missing = [str(jar) for jar in JARS if not jar.exists()]
-        if missing:
-            raise DevStackError(
-                f"missing {', '.join(missing)}; on Debian: apt-get install zookeeper libslf4j-java"
-            )
+        require_jars()
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        (self.folder / "zoo.cfg").write_text(CONFIG.format(data=data.resolve(), port=self.port))
+        (self.folder / "zoo.cfg").write_text(
+            CONFIG.format(data=data.resolve(), port=self.port, address=self.address)
+        )
         self.process.start()
         wait_until(
             lambda: "Mode:" in self.ask("srvr"),
@@ -83,16 +105,7 @@ class ZooKeeperServer:
 
     def ask(self, command: str) -> str:
         """Send a four letter command, return the answer; empty when nobody answers."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(command.encode())
-                connection.shutdown(socket.SHUT_WR)
-                answer = b""
-                while part := connection.recv(65536):
-                    answer += part
-                return answer.decode(errors="replace")
-        except OSError:
-            return ""
+        return ask(self.address, self.port, command)
 
     def stop(self) -> None:
         """SIGTERM; the data stays."""

@@ -15,13 +15,11 @@ from airflow.cli.cli_config import (
 )
 
 from zk_executor.bare_name import normalize_executor_setting
+from zk_executor.cli.arguments import ARG_HOSTS, ARG_ROOT, ARG_TEAM, SubcommandsArg
+from zk_executor.cli.control_definition import CONTROL_COMMANDS, QUEUE_COMMANDS
 
 log = logging.getLogger(__name__)
 
-# Square brackets in a help text are markup to rich: options are named section.option here.
-ARG_HOSTS = Arg(("--hosts",), help="ZooKeeper servers (default: zk_executor.hosts)")
-ARG_ROOT = Arg(("--root",), help="Root znode (default: zk_executor.root)")
-ARG_TEAM = Arg(("--team",), help="Team (default: the one without a name)")
 # Values pass as they are: zk-worker checks them, whether they come from here, from its own command
 # line or from the environment.
 WORKER_VALUE_ARGS = (
@@ -94,6 +92,9 @@ _QUEUES_EPILOG = """examples:
     airflow zk queues
   For a script:
     airflow zk queues --output json
+  Have a worker serve more of them, or fewer:
+    airflow zk queues add worker-1 heavy,gpu
+    airflow zk queues remove worker-1 gpu
 """
 
 ZK_COMMANDS = (
@@ -108,19 +109,29 @@ ZK_COMMANDS = (
     ActionCommand(
         name="workers",
         help="List the live workers",
-        description="List the live workers: state, queues, slots, what they run.",
+        description="List the live workers: state, queues, slots, what they run, and the comment "
+        "of who paused them.",
         func=lazy_load_command("zk_executor.cli.commands.workers"),
         args=(ARG_HOSTS, ARG_ROOT, ARG_TEAM, ARG_OUTPUT, ARG_VERBOSE),
         epilog=_WORKERS_EPILOG,
     ),
     ActionCommand(
         name="queues",
-        help="List the queues",
-        description="List the queues: what waits, what runs, how old the oldest is.",
+        help="List the queues; add them to workers, remove them",
+        description="List the queues: what waits, what runs, how old the oldest is. With add or "
+        "remove: change which queues a worker serves.",
         func=lazy_load_command("zk_executor.cli.commands.queues"),
-        args=(ARG_HOSTS, ARG_ROOT, ARG_TEAM, ARG_OUTPUT, ARG_VERBOSE),
+        args=(
+            SubcommandsArg(QUEUE_COMMANDS),
+            ARG_HOSTS,
+            ARG_ROOT,
+            ARG_TEAM,
+            ARG_OUTPUT,
+            ARG_VERBOSE,
+        ),
         epilog=_QUEUES_EPILOG,
     ),
+    *CONTROL_COMMANDS,
 )
 
 
@@ -133,7 +144,7 @@ def get_zk_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="zk",
-            help="Run and look at the workers of ZkExecutor",
+            help="Run, look at and control the workers of ZkExecutor",
             description="Workers take tasks from ZooKeeper, where the scheduler's ZkExecutor puts "
             "them.",
             subcommands=ZK_COMMANDS,

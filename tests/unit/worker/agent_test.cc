@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "tests/fakes/fake_coordinator.h"
+#include "tests/fakes/memory_journal.h"
 
 namespace zkexec {
 namespace {
@@ -44,7 +45,8 @@ class AgentTest : public testing::Test {
     options.slots = slots;
     options.partitions = 2;
     options.drain_timeout = Duration{30000};
-    agent_ = std::make_unique<Agent>(options, *zk_, layout_, launcher_, clock_, sealer_, recorder_);
+    agent_ = std::make_unique<Agent>(options, *zk_, layout_, launcher_, clock_, sealer_, recorder_,
+                                     journal_);
     zk_->Connect();
     Run();
   }
@@ -91,6 +93,7 @@ class AgentTest : public testing::Test {
   const Sealer sealer_ = *Sealer::Make("a secret of some length");
   FakeLauncher launcher_;
   Recorder recorder_;
+  MemoryJournal journal_;
   std::unique_ptr<FakeCoordinator> zk_;
   std::unique_ptr<Agent> agent_;
   int queued_ = 0;
@@ -358,7 +361,7 @@ TEST_F(AgentTest, TwoWorkersOnOneQueueStartEachEntryOnce) {
   options.slots = 4;
   options.partitions = 2;
   FakeLauncher launcher2;
-  Agent second(options, zk2, layout_, launcher2, clock_, sealer_, recorder_);
+  Agent second(options, zk2, layout_, launcher2, clock_, sealer_, recorder_, journal_);
   zk2.Connect();
   zk2.Settle();
   for (int i = 0; i < 8; ++i) Queue("d" + std::to_string(i));
