@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <iostream>
 
 #include "common/clock.h"
@@ -17,6 +18,7 @@
 #include "common/log.h"
 #include "common/zookeeper_coordinator.h"
 #include "worker/agent.h"
+#include "worker/file_journal.h"
 #include "worker/guardian.h"
 #include "worker/http_server.h"
 #include "worker/metrics.h"
@@ -80,13 +82,6 @@ class MetricsObserver : public Observer {
 
  private:
   WorkerMetrics& metrics_;
-};
-
-class NoJournal : public Journal {
- public:
-  void Keep(const JournalRecord&) override {}
-  void Forget(const std::string&) override {}
-  std::vector<JournalRecord> TakeOver() override { return {}; }
 };
 
 // What the loop thread knows, for the HTTP threads.
@@ -197,7 +192,10 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
   options.kill_grace = settings->kill_grace;
-  NoJournal journal;
+  // A folder per tree: the results of one must not get into another.
+  FileJournal journal(
+      std::filesystem::path(settings->journal_dir) / EncodeComponent(layout->base()), worker, clock,
+      [&metrics] { metrics.JournalFailed(); });
   Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
 
@@ -224,6 +222,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       ++drains;
     }
     agent.Tick();
+    journal.Tick();
     vitals.turned_ms = Vitals::Milliseconds(clock.Now());
     vitals.session = zk.state();
     vitals.registered = agent.ready();

@@ -69,6 +69,10 @@ struct WorkerMetrics::Impl {
                     "Time from a ZooKeeper request to its reply, by operation.");
   Family<Counter>& refused = MakeCounter(registry, "zkexec_worker_queue_entries_refused_total",
                                          "Queue entries this worker could not use, by reason.");
+  Counter& journal_failures =
+      MakeCounter(registry, "zkexec_worker_journal_failures_total",
+                  "Failed attempts to write the journal of results that wait for ZooKeeper.")
+          .Add({});
 
   std::mutex mutex;
   Gauge* session_now = nullptr;  // guarded by mutex
@@ -108,6 +112,8 @@ void WorkerMetrics::ZkLatency(const std::string& op, double seconds) {
 void WorkerMetrics::EntryRefused(const std::string& reason) {
   impl_->refused.Add({{"reason", reason}}).Increment();
 }
+
+void WorkerMetrics::JournalFailed() { impl_->journal_failures.Increment(); }
 
 std::string WorkerMetrics::Text() const {
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());

@@ -37,6 +37,9 @@ class WorkerMetrics {
   // Queue entries that could not be used, e.g. "undecryptable" or "malformed".
   void EntryRefused(const std::string& reason);
 
+  // The journal could not be written.
+  void JournalFailed();
+
   // The text format, version 0.0.4.
   std::string Text() const;
 

@@ -27,6 +27,7 @@ struct Flags {
   std::string team = "default";
   std::optional<double> drain_timeout_s;
   std::optional<double> kill_grace_s;
+  std::optional<std::string> journal_dir;
   std::optional<std::string> log_level;
   bool check_config = false;
 
@@ -51,6 +52,7 @@ struct Settings {
   Duration drain_timeout{};
   Duration kill_grace{};
   Duration relist_interval{};
+  std::string journal_dir;  // absolute
   std::string log_level;
   std::string api_secret_key;  // secret; signs requests for logs
   std::string base_log_folder;

@@ -113,6 +113,7 @@ class Rig:
             "drain_timeout_ms": 500,
             "kill_grace_ms": 500,
             "relist_interval_ms": 2000,
+            "journal_dir": str(self.folder / "journal"),
             "log_level": "info",
             "preload": [],
             "api_secret_key": "",

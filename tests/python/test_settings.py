@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
+from airflow.configuration import AIRFLOW_HOME
 from airflow.exceptions import AirflowConfigException
 from airflow.executors.base_executor import ExecutorConf
 
@@ -48,6 +50,7 @@ INVALID = [
     ("drain_timeout", "-1"),
     ("kill_grace", "-1"),
     ("relist_interval", "0"),
+    ("worker_journal_dir", "not/absolute"),
     ("worker_log_level", "loud"),
     ("preload", "numpy,import os"),
 ]
@@ -98,6 +101,7 @@ def test_defaults_are_valid():
         "drain_timeout": 600.0,
         "kill_grace": 10.0,
         "relist_interval": 5.0,
+        "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "log_level": "info",
         "preload": (),
     }
