@@ -290,3 +290,23 @@ def make_second(site: Site) -> Callable[[], ZkWorker]:
         return worker
 
     return make
+
+
+def test_result_of_a_worker_that_dies_while_zookeeper_is_away_is_brought_by_the_next(
+    own_site: Site,
+) -> None:
+    worker = own_site.worker(session_timeout_ms=5000)
+    gate = own_site.folder / "gate"
+    own_site.place("d1", f"until [ -e {gate} ]; do sleep 0.05; done")
+    wait_until(lambda: "start dispatch=" in worker.output(), "the task", timeout=60)
+    own_site.zookeeper.stop()
+    gate.touch()
+    journals = own_site.folder / "journal"
+    wait_until(lambda: list(journals.glob("*/*.journal")), "the journal", timeout=60)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+    worker.process.kill()
+    own_site.zookeeper.start()
+    heir = own_site.worker(session_timeout_ms=5000)
+    assert own_site.event("d1").outcome == "success"
+    assert "found in the journal dispatch=d1" in heir.output()
+    wait_until(lambda: not list(journals.glob("*/*")), "the journal to be empty", timeout=SOON)
