@@ -237,8 +237,8 @@ void ZookeeperCoordinator::Impl::Open() {
     options.resume->password.copy(id.passwd, sizeof id.passwd);
   }
   handle = zookeeper_init(options.hosts.c_str(), OnWatch,
-                          static_cast<int>(options.session_timeout.count()),
-                          resume ? &id : nullptr, this, 0);
+                          static_cast<int>(options.session_timeout.count()), resume ? &id : nullptr,
+                          this, 0);
   if (handle == nullptr) {
     error = "cannot use ZooKeeper hosts '" + options.hosts + "': " + std::strerror(errno);
     reopen = true;

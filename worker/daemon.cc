@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <iostream>
 
 #include "common/clock.h"
@@ -191,8 +192,10 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
   options.kill_grace = settings->kill_grace;
-  FileJournal journal(settings->journal_dir, options.worker,
-                      [&metrics] { metrics.JournalFailed(); });
+  // A folder per tree: the results of one must not get into another.
+  FileJournal journal(
+      std::filesystem::path(settings->journal_dir) / EncodeComponent(layout->base()), worker, clock,
+      [&metrics] { metrics.JournalFailed(); });
   Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
   zygote.SetListener(&agent);
 
@@ -219,6 +222,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       ++drains;
     }
     agent.Tick();
+    journal.Tick();
     vitals.turned_ms = Vitals::Milliseconds(clock.Now());
     vitals.session = zk.state();
     vitals.registered = agent.ready();

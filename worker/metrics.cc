@@ -71,7 +71,7 @@ struct WorkerMetrics::Impl {
                                          "Queue entries this worker could not use, by reason.");
   Counter& journal_failures =
       MakeCounter(registry, "zkexec_worker_journal_failures_total",
-                  "Results that could not be kept on disk while ZooKeeper was away.")
+                  "Failed attempts to write the journal of results that wait for ZooKeeper.")
           .Add({});
 
   std::mutex mutex;

@@ -37,7 +37,7 @@ class WorkerMetrics {
   // Queue entries that could not be used, e.g. "undecryptable" or "malformed".
   void EntryRefused(const std::string& reason);
 
-  // A result could not be kept on disk while ZooKeeper was away.
+  // The journal could not be written.
   void JournalFailed();
 
   // The text format, version 0.0.4.

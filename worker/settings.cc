@@ -89,6 +89,9 @@ Flags Flags::Parse(int argc, char** argv) {
   app.add_option("--kill-grace", flags.kill_grace_s,
                  "Seconds from SIGTERM to SIGKILL of a task [kill_grace]")
       ->envname("ZK_WORKER_KILL_GRACE");
+  app.add_option("--journal-dir", flags.journal_dir,
+                 "Folder where results wait while ZooKeeper is away [worker_journal_dir]")
+      ->envname("ZK_WORKER_JOURNAL_DIR");
   app.add_option("--log-level", flags.log_level,
                  "trace, debug, info, warning or error [worker_log_level]")
       ->envname("ZK_WORKER_LOG_LEVEL");
@@ -167,6 +170,10 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   if (s.kill_grace < Duration{0}) {
     return Invalid("--kill-grace / [zk_executor] kill_grace", "must not be negative");
   }
+  if (!std::filesystem::path(s.journal_dir).is_absolute()) {
+    return Invalid("--journal-dir / [zk_executor] worker_journal_dir",
+                   "must be an absolute path, it is '" + s.journal_dir + "'");
+  }
   static const std::vector<std::string> kLevels{"trace", "debug", "info", "warning", "error"};
   if (std::find(kLevels.begin(), kLevels.end(), s.log_level) == kLevels.end()) {
     return Invalid("--log-level / [zk_executor] worker_log_level",
@@ -186,9 +193,9 @@ std::string Settings::Describe() const {
       << "\nslots=" << slots << "\nqueues=" << all_queues << "\nhostname=" << hostname
       << "\nname=" << name << "\nhttp=" << http_host << ":" << http_port
       << "\ndrain_timeout_ms=" << drain_timeout.count() << "\nkill_grace_ms=" << kill_grace.count()
-      << "\njournal_dir=" << journal_dir
-      << "\nrelist_interval_ms=" << relist_interval.count() << "\nlog_level=" << log_level
-      << "\nbase_log_folder=" << base_log_folder << "\nairflow=" << airflow_version << "\n";
+      << "\nrelist_interval_ms=" << relist_interval.count() << "\njournal_dir=" << journal_dir
+      << "\nlog_level=" << log_level << "\nbase_log_folder=" << base_log_folder
+      << "\nairflow=" << airflow_version << "\n";
   return out.str();
 }
 

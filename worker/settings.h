@@ -53,6 +53,7 @@ struct Settings {
   Duration kill_grace{};
   std::string journal_dir;
   Duration relist_interval{};
+  std::string journal_dir;  // absolute
   std::string log_level;
   std::string api_secret_key;  // secret; signs requests for logs
   std::string base_log_folder;

@@ -56,6 +56,7 @@ def _handshake(root: str, hosts: str, folder: Path) -> dict[str, Any]:
         "kill_grace_ms": 1000,
         "journal_dir": str(folder / "journal"),
         "relist_interval_ms": 5000,
+        "journal_dir": str(folder / "journal"),
         "log_level": "info",
         "preload": [],
         "api_secret_key": SECRET,

@@ -139,6 +139,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "2",
         "Seconds after which a worker lists its queues again even if no watch fired.",
     ),
+    "worker_journal_dir": _option(
+        "string",
+        "",
+        "/var/lib/zk-worker",
+        "Folder on a worker's host where results wait while ZooKeeper is away, so that the "
+        "worker's own end loses none; workers may share it. It has to outlive the worker: in a "
+        "container, put it on a volume. Empty: the folder zk-worker in AIRFLOW_HOME.",
+    ),
     "worker_log_level": _option(
         "string", "info", "debug", "One of trace, debug, info, warning, error."
     ),

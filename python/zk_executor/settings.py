@@ -70,6 +70,7 @@ class WorkerSettings:
     drain_timeout: float
     kill_grace: float
     relist_interval: float
+    journal_dir: str
     log_level: str
     journal_dir: str
     preload: tuple[str, ...]
@@ -103,6 +104,7 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         drain_timeout=_number(option, "drain_timeout", float, 0, 30 * day),
         kill_grace=_number(option, "kill_grace", float, 0, day),
         relist_interval=_number(option, "relist_interval", float, 0.1, 3600),
+        journal_dir=_journal_dir(option("worker_journal_dir")),
         log_level=_log_level(option("worker_log_level")),
         journal_dir=_journal_dir(option("worker_journal_dir")),
         preload=_modules(option("preload")),
@@ -219,6 +221,17 @@ def _http_host(text: str) -> str:
     if not text or re.search(r"[\s/]", text):
         raise _invalid("worker_http_host", text, "must be an address such as 0.0.0.0")
     return text
+
+
+def _journal_dir(text: str) -> str:
+    if not text:
+        from airflow.configuration import AIRFLOW_HOME
+
+        return os.path.join(os.path.abspath(AIRFLOW_HOME), "zk-worker")
+    path = os.path.expanduser(text)
+    if not os.path.isabs(path):
+        raise _invalid("worker_journal_dir", text, "must be an absolute path")
+    return path
 
 
 def _log_level(text: str) -> str:

@@ -114,6 +114,7 @@ class Rig:
             "kill_grace_ms": 500,
             "journal_dir": str(self.folder / "journal" / name),
             "relist_interval_ms": 2000,
+            "journal_dir": str(self.folder / "journal"),
             "log_level": "info",
             "preload": [],
             "api_secret_key": "",

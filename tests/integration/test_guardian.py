@@ -179,9 +179,9 @@ def test_worker_process_and_zygote_killed_at_once_leave_no_process(site: Site) -
     worker = site.worker()
     sleeper = site.start_sleeper()
     (worker_pid, zygote, *tasks) = descendants(worker.process.pid)
-    os.kill(zygote, signal.SIGSTOP)  # so that it can't do anything about it
-    os.kill(worker_pid, signal.SIGKILL)
+    os.kill(worker_pid, signal.SIGSTOP)  # so that it can't do anything about the zygote's end
     os.kill(zygote, signal.SIGKILL)
+    os.kill(worker_pid, signal.SIGKILL)
     assert worker.process.wait(SOON) == 128 + signal.SIGKILL
     assert not [pid for pid in [zygote, sleeper, *tasks] if is_running(pid)]
     site.wait_forgotten(worker)
@@ -221,7 +221,7 @@ def test_signal_to_the_whole_group_counts_once_and_a_second_ends_tasks(
     assert "drain time is over" in worker.output()
 
 
-@pytest.mark.parametrize(("hello", "code"), [({"slots": 0}, 2), ({"fails": True}, 4)])
+@pytest.mark.parametrize(("hello", "code"), [({"queues": []}, 2), ({"fails": True}, 4)])
 def test_exit_code_of_the_worker_process_is_the_guardians(
     site: Site, hello: dict[str, object], code: int
 ) -> None:
@@ -290,3 +290,23 @@ def make_second(site: Site) -> Callable[[], ZkWorker]:
         return worker
 
     return make
+
+
+def test_result_of_a_worker_that_dies_while_zookeeper_is_away_is_brought_by_the_next(
+    own_site: Site,
+) -> None:
+    worker = own_site.worker(session_timeout_ms=5000)
+    gate = own_site.folder / "gate"
+    own_site.place("d1", f"until [ -e {gate} ]; do sleep 0.05; done")
+    wait_until(lambda: "start dispatch=" in worker.output(), "the task", timeout=60)
+    own_site.zookeeper.stop()
+    gate.touch()
+    journals = own_site.folder / "journal"
+    wait_until(lambda: list(journals.glob("*/*.journal")), "the journal", timeout=60)
+    os.kill(worker.worker_pid, signal.SIGKILL)
+    worker.process.kill()
+    own_site.zookeeper.start()
+    heir = own_site.worker(session_timeout_ms=5000)
+    assert own_site.event("d1").outcome == "success"
+    assert "found in the journal dispatch=d1" in heir.output()
+    wait_until(lambda: not list(journals.glob("*/*")), "the journal to be empty", timeout=SOON)

@@ -216,8 +216,7 @@ def test_every_worker_option_is_passed_on(monkeypatch):
     monkeypatch.setattr(commands, "_find_worker", lambda: "/bin/zk-worker")
     monkeypatch.setattr(os, "execv", lambda _, command: executed.extend(command[3:]))
     flags = "slots queues name http-port http-host hosts root team drain-timeout kill-grace"
-    flags += " journal-dir"
-    words = [f"--{flag}=x" for flag in (*flags.split(), "log-level")]
+    words = [f"--{flag}=x" for flag in (*flags.split(), "journal-dir", "log-level")]
     commands.worker.__wrapped__(parse("worker", *words, "--version"))
     assert executed == [*words, "--version"]
 

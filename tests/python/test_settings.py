@@ -51,6 +51,7 @@ INVALID = [
     ("kill_grace", "-1"),
     ("worker_journal_dir", "relative/path"),
     ("relist_interval", "0"),
+    ("worker_journal_dir", "not/absolute"),
     ("worker_log_level", "loud"),
     ("preload", "numpy,import os"),
 ]
@@ -101,6 +102,7 @@ def test_defaults_are_valid():
         "drain_timeout": 600.0,
         "kill_grace": 10.0,
         "relist_interval": 5.0,
+        "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "log_level": "info",
         "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "preload": (),

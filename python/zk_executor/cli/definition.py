@@ -54,7 +54,8 @@ WORKER_VALUE_ARGS = (
     ),
     Arg(
         ("--journal-dir",),
-        help="Folder for results while ZooKeeper is away (default: zk_executor.worker_journal_dir)",
+        help="Folder where results wait while ZooKeeper is away "
+        "(default: zk_executor.worker_journal_dir)",
     ),
     Arg(
         ("--log-level",),
@@ -83,7 +84,8 @@ _WORKER_EPILOG = """examples:
     airflow zk worker --check-config
 
 SIGTERM drains: the worker takes nothing new, lets its tasks finish, and exits with 0.
-Exit codes: 0 drained, 2 invalid option or configuration, 3 port taken, 4 Airflow did not start.
+Exit codes: 0 drained, 2 invalid option or configuration, 3 port taken, 4 Airflow did not start,
+128+n signal n killed the worker process.
 """
 _WORKERS_EPILOG = """examples:
   Who is there, and how busy:

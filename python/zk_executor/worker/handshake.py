@@ -62,6 +62,7 @@ def read() -> dict[str, Any]:
         "drain_timeout_ms": int(settings.drain_timeout * 1000),
         "kill_grace_ms": int(settings.kill_grace * 1000),
         "relist_interval_ms": int(settings.relist_interval * 1000),
+        "journal_dir": settings.journal_dir,
         "log_level": settings.log_level,
         "journal_dir": settings.journal_dir,
         "preload": list(settings.preload),

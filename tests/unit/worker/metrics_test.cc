@@ -71,6 +71,8 @@ TEST_F(WorkerMetricsTest, ShowsOneSessionStateAtATime) {
 TEST_F(WorkerMetricsTest, MeasuresZooKeeperAndRefusals) {
   metrics_.ZkLatency("multi", 0.25);
   metrics_.EntryRefused("malformed");
+  metrics_.JournalFailed();
+  EXPECT_TRUE(Has("zkexec_worker_journal_failures_total 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_count{op=\"multi\"} 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_sum{op=\"multi\"} 0.25"));
   EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"malformed\"} 1"));
@@ -91,7 +93,7 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
     EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
     ++families;
   }
-  EXPECT_EQ(families, 9);
+  EXPECT_EQ(families, 10);
 }
 
 // The loop thread counts while an HTTP thread reads. For the thread sanitizer.
