@@ -83,9 +83,6 @@ Flags Flags::Parse(int argc, char** argv) {
   app.add_option("--drain-timeout", flags.drain_timeout_s,
                  "Seconds that running tasks get after SIGTERM [drain_timeout]")
       ->envname("ZK_WORKER_DRAIN_TIMEOUT");
-  app.add_option("--journal-dir", flags.journal_dir,
-                 "Folder for results while ZooKeeper is away [worker_journal_dir]")
-      ->envname("ZK_WORKER_JOURNAL_DIR");
   app.add_option("--kill-grace", flags.kill_grace_s,
                  "Seconds from SIGTERM to SIGKILL of a task [kill_grace]")
       ->envname("ZK_WORKER_KILL_GRACE");
@@ -143,9 +140,6 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   }
   if (flags.kill_grace_s) {
     s.kill_grace = Duration(static_cast<std::int64_t>(*flags.kill_grace_s * 1000));
-  }
-  if (s.journal_dir.empty() || s.journal_dir[0] != '/') {
-    return Invalid("--journal-dir / [zk_executor] worker_journal_dir", "must be an absolute path");
   }
   if (s.hosts.empty()) return Invalid("--hosts / [zk_executor] hosts", "must not be empty");
   if (const auto layout = Layout::Make(s.root, s.team); !layout) {

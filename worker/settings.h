@@ -51,7 +51,6 @@ struct Settings {
   int http_port = 0;
   Duration drain_timeout{};
   Duration kill_grace{};
-  std::string journal_dir;
   Duration relist_interval{};
   std::string journal_dir;  // absolute
   std::string log_level;

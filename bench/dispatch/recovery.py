@@ -54,7 +54,6 @@ def _handshake(root: str, hosts: str, folder: Path) -> dict[str, Any]:
         "http_port": 0,
         "drain_timeout_ms": 1000,
         "kill_grace_ms": 1000,
-        "journal_dir": str(folder / "journal"),
         "relist_interval_ms": 5000,
         "journal_dir": str(folder / "journal"),
         "log_level": "info",

@@ -126,13 +126,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "30",
         "Seconds between SIGTERM and SIGKILL for tasks that are ended.",
     ),
-    "worker_journal_dir": _option(
-        "string",
-        "",
-        "/var/lib/zk-worker",
-        "Folder in which a worker keeps results while ZooKeeper is away, and finds those that an "
-        "earlier worker left. Workers of a host may share it. Empty: zk-worker in AIRFLOW_HOME.",
-    ),
     "relist_interval": _option(
         "float",
         "5",

@@ -72,7 +72,6 @@ class WorkerSettings:
     relist_interval: float
     journal_dir: str
     log_level: str
-    journal_dir: str
     preload: tuple[str, ...]
 
 
@@ -106,18 +105,8 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         relist_interval=_number(option, "relist_interval", float, 0.1, 3600),
         journal_dir=_journal_dir(option("worker_journal_dir")),
         log_level=_log_level(option("worker_log_level")),
-        journal_dir=_journal_dir(option("worker_journal_dir")),
         preload=_modules(option("preload")),
     )
-
-
-def _journal_dir(value: str) -> str:
-    from airflow.configuration import AIRFLOW_HOME
-
-    path = os.path.expanduser(value) or os.path.join(AIRFLOW_HOME, "zk-worker")
-    if not os.path.isabs(path):
-        raise _invalid("worker_journal_dir", value, "an absolute path, or empty")
-    return path
 
 
 def _reader(conf: Conf) -> Callable[[str], str]:

@@ -112,7 +112,6 @@ class Rig:
             "http_port": 0,
             "drain_timeout_ms": 500,
             "kill_grace_ms": 500,
-            "journal_dir": str(self.folder / "journal" / name),
             "relist_interval_ms": 2000,
             "journal_dir": str(self.folder / "journal"),
             "log_level": "info",

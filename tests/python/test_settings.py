@@ -49,7 +49,6 @@ INVALID = [
     ("worker_http_host", "a/b"),
     ("drain_timeout", "-1"),
     ("kill_grace", "-1"),
-    ("worker_journal_dir", "relative/path"),
     ("relist_interval", "0"),
     ("worker_journal_dir", "not/absolute"),
     ("worker_log_level", "loud"),
@@ -104,7 +103,6 @@ def test_defaults_are_valid():
         "relist_interval": 5.0,
         "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "log_level": "info",
-        "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "preload": (),
     }
 

@@ -64,7 +64,6 @@ def read() -> dict[str, Any]:
         "relist_interval_ms": int(settings.relist_interval * 1000),
         "journal_dir": settings.journal_dir,
         "log_level": settings.log_level,
-        "journal_dir": settings.journal_dir,
         "preload": list(settings.preload),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),
         "base_log_folder": os.path.expanduser(
