@@ -72,7 +72,18 @@ void World::CrashWorker(bool guarded) {
 void World::StopWorker() {
   auto& worker = *workers_[static_cast<std::size_t>(Pick(static_cast<int>(workers_.size())))];
   if (worker.stopped) return WakeWorker(worker);
-  if (workers_.size() > 1) worker.stopped = true;
+  // What it has asked for is done, and it does not hear of it.
+  for (int i = Pick(6); i > 0; --i) worker.zk->Process();
+  worker.stopped = true;
+  if (workers_.size() > 1 && Chance(50)) return;
+  // For longer than its session lives, while the others go on; then it believes that no time
+  // has passed.
+  for (int i = 0; i < 3; ++i) {
+    Pass(Duration{4000});
+    for (auto* zk : Clients()) zk->Settle();
+    for (auto& scheduler : schedulers_) Tick(*scheduler);
+  }
+  WakeWorker(worker);
 }
 
 void World::WakeWorker(Worker& worker) {
