@@ -371,6 +371,7 @@ void ZookeeperCoordinator::Close() {
   impl_->reopen = false;
   impl_->Close();
   impl_->AnswerRefused();
+  impl_->refused.clear();
 }
 
 void ZookeeperCoordinator::SetListener(Listener* listener) { impl_->listener = listener; }

@@ -66,7 +66,8 @@ class ZookeeperCoordinator : public Coordinator, public PollSource {
   void Ready(short revents) override;
 
   // Closes the session: its ephemerals go at once, if a server can be reached.
-  // Pending operations end; the listener hears no more. Call nothing afterwards.
+  // Pending operations end, and what their callbacks ask for is dropped; the listener
+  // hears no more. Call it while those who wait for answers still live, nothing after it.
   void Close();
 
   // Why the last connection attempt failed; empty if none did.

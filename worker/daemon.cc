@@ -264,12 +264,12 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     spdlog::warn("cannot remove my control node name={} error=\"{}\"", worker,
                  retired.error().message);
   }
+  loop.Remove(&zk);
+  zk.Close();  // while the agent lives: what it waits for is answered now
   if (guardian_died) {
-    zk.Close();
     // Not by the way of destructors: they wait for a process that may never end.
     _exit(kGuardianDied);
   }
-  loop.Remove(&zk);
   (*http)->Close();
   if (!zygote.fatal().empty()) return Fatal(kBadConfiguration, zygote.fatal());
   spdlog::info("drained; bye name={}", options.worker);

@@ -287,11 +287,11 @@ def test_what_is_wrong_is_told_with_its_exit_code(
         text = workers[0].output()
         assert "command refused" in text
         assert text.count("left where it is") == 1
-        workers[0].process.send_signal(signal.SIGSTOP)
+        os.kill(workers[0].worker_pid, signal.SIGSTOP)
         try:
             (stopped,) = zk(env, f"drain|{workers[0].full_name}|--timeout|1")
         finally:
-            workers[0].process.send_signal(signal.SIGCONT)
+            os.kill(workers[0].worker_pid, signal.SIGCONT)
         assert stopped.returncode == 1
         assert "taken back, nothing has changed" in stopped.stderr
         assert client.get_children(control) == ["lock-1"]
