@@ -129,8 +129,8 @@ class Worker : public PollSource {
         counting_(zk_, seen.counts),
         observer_(seen),
         launcher_(loop, seen),
-        agent_(AgentOptions(flags, number), counting_, layout, launcher_, clock, sealer,
-               observer_, journal_) {
+        agent_(AgentOptions(flags, number), counting_, layout, launcher_, clock, sealer, observer_,
+               journal_) {
     launcher_.SetListener(&agent_);
   }
   Request Prepare() override { return zk_.Prepare(); }

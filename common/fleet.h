@@ -28,7 +28,7 @@ std::string PartitionKey(const std::string& queue, int partition);
 // One queue's ring and what follows from it.
 struct QueueShares {
   HashRing ring;
-  std::vector<std::string> owner;                  // by partition; empty strings without a worker
+  std::vector<std::string> owner;                 // by partition; empty strings without a worker
   std::map<std::string, std::vector<int>> owned;  // by worker; ascending
 };
 QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,

@@ -8,8 +8,8 @@
 
 namespace zkexec {
 
-Losses::Losses(Duration grace, Coordinator& zk, const Layout& layout, const Clock& clock,
-               Lost lost, Unstarted unstarted)
+Losses::Losses(Duration grace, Coordinator& zk, const Layout& layout, const Clock& clock, Lost lost,
+               Unstarted unstarted)
     : grace_(grace),
       zk_(zk),
       layout_(layout),
@@ -38,8 +38,7 @@ void Losses::LookAgain() {
 void Losses::Examine(const std::string& dispatch) {
   auto& suspect = suspects_.at(dispatch);
   suspect.busy = true;
-  const auto path =
-      layout_.RunningNode(suspect.place.queue, suspect.place.partition, dispatch);
+  const auto path = layout_.RunningNode(suspect.place.queue, suspect.place.partition, dispatch);
   zk_.Get(path, Watch::kNo, [this, dispatch](Result<NodeData> node) {
     const auto found = suspects_.find(dispatch);
     if (found == suspects_.end()) return;
@@ -55,8 +54,7 @@ void Losses::Examine(const std::string& dispatch) {
     proto::Entry entry;
     if (!entry.ParseFromString(node->data)) entry.set_started(true);  // not to be run by anybody
     zk_.Exists(layout_.Control(entry.worker().empty() ? "-" : entry.worker()), Watch::kNo,
-               [this, dispatch, entry,
-                version = node->stat.version](Result<NodeStat> control) {
+               [this, dispatch, entry, version = node->stat.version](Result<NodeStat> control) {
                  const auto suspected = suspects_.find(dispatch);
                  if (suspected == suspects_.end()) return;
                  suspected->second.busy = false;
@@ -79,17 +77,16 @@ void Losses::Settle(const std::string& dispatch, const proto::Entry& entry, int 
     return unstarted_(entry, place, version);
   }
   suspect.busy = true;
-  const auto path =
-      layout_.RunningNode(suspect.place.queue, suspect.place.partition, dispatch);
-  zk_.Multi({Op::Remove(path)}, [this, dispatch, worker = entry.worker()](
-                                    Result<std::vector<OpResult>> removed) {
-    const auto found = suspects_.find(dispatch);
-    if (found == suspects_.end()) return;
-    found->second.busy = false;
-    if (!removed) return;  // looked at again
-    suspects_.erase(found);
-    lost_(dispatch, worker);
-  });
+  const auto path = layout_.RunningNode(suspect.place.queue, suspect.place.partition, dispatch);
+  zk_.Multi({Op::Remove(path)},
+            [this, dispatch, worker = entry.worker()](Result<std::vector<OpResult>> removed) {
+              const auto found = suspects_.find(dispatch);
+              if (found == suspects_.end()) return;
+              found->second.busy = false;
+              if (!removed) return;  // looked at again
+              suspects_.erase(found);
+              lost_(dispatch, worker);
+            });
 }
 
 }  // namespace zkexec

@@ -138,8 +138,7 @@ void Placer::Send() {
   batch.number = next_number_++;
   batch.version = version_ + static_cast<int>(flight_.size());
   batch.mark = guid_ + "-" + std::to_string(batch.number);
-  std::vector<Op> ops{
-      Op::Set(layout_.Producer(options_.scheduler), batch.mark, batch.version)};
+  std::vector<Op> ops{Op::Set(layout_.Producer(options_.scheduler), batch.mark, batch.version)};
   batch.item_of_op.push_back(-1);
   std::size_t bytes = 0;
   const std::size_t entries_max = one_by_one_ ? 1 : options_.batch_entries_max;

@@ -128,9 +128,9 @@ class Placer {
   bool recovering_ = false;  // a multi failed: nothing is sent until all are settled
   bool one_by_one_ = false;  // after a refusal that does not say whose fault it was
   int partitions_ = 0;
-  int version_ = -1;         // of the counter, before the first in flight; -1: not read yet
-  std::string mark_;         // what the counter holds at that version
-  const std::string guid_;   // of our marks
+  int version_ = -1;              // of the counter, before the first in flight; -1: not read yet
+  std::string mark_;              // what the counter holds at that version
+  const std::string guid_;        // of our marks
   std::set<std::string> queues_;  // whose partitions exist
 };
 

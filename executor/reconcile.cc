@@ -46,36 +46,36 @@ void Core::Reconcile() {
 
 void Core::SendFences(Coordinator::StatusCallback done) {
   if (fences_.empty()) return done(Done{});
-  zk_.Children(layout_.Producers(), Watch::kNo,
-               [this, done](Result<std::vector<std::string>> names) {
-                 if (!names) return done(names.error());
-                 std::vector<std::string> fenced;
-                 for (const auto& name : *names) {
-                   const bool dead = std::any_of(
-                       fences_.begin(), fences_.end(),
-                       [&name](const std::string& prefix) { return name.starts_with(prefix); });
-                   if (dead && name != options_.scheduler) fenced.push_back(name);
-                 }
-                 if (fenced.empty()) {
-                   fences_.clear();
-                   return done(Done{});
-                 }
-                 auto left = std::make_shared<std::size_t>(fenced.size());
-                 auto all = std::make_shared<Status>(Done{});
-                 for (const auto& name : fenced) {
-                   zk_.Multi({Op::Set(layout_.Producer(name), kFenceMark + options_.scheduler)},
-                             [this, name, left, all, done](Result<std::vector<OpResult>> set) {
-                               if (set) {
-                                 spdlog::info("fenced a dead scheduler scheduler={}", name);
-                               } else if (set.error().code != ErrorCode::kNotFound) {
-                                 *all = set.error();
-                               }
-                               if (--*left > 0) return;
-                               if (*all) fences_.clear();
-                               done(*all);
-                             });
-                 }
-               });
+  zk_.Children(
+      layout_.Producers(), Watch::kNo, [this, done](Result<std::vector<std::string>> names) {
+        if (!names) return done(names.error());
+        std::vector<std::string> fenced;
+        for (const auto& name : *names) {
+          const bool dead =
+              std::any_of(fences_.begin(), fences_.end(),
+                          [&name](const std::string& prefix) { return name.starts_with(prefix); });
+          if (dead && name != options_.scheduler) fenced.push_back(name);
+        }
+        if (fenced.empty()) {
+          fences_.clear();
+          return done(Done{});
+        }
+        auto left = std::make_shared<std::size_t>(fenced.size());
+        auto all = std::make_shared<Status>(Done{});
+        for (const auto& name : fenced) {
+          zk_.Multi({Op::Set(layout_.Producer(name), kFenceMark + options_.scheduler)},
+                    [this, name, left, all, done](Result<std::vector<OpResult>> set) {
+                      if (set) {
+                        spdlog::info("fenced a dead scheduler scheduler={}", name);
+                      } else if (set.error().code != ErrorCode::kNotFound) {
+                        *all = set.error();
+                      }
+                      if (--*left > 0) return;
+                      if (*all) fences_.clear();
+                      done(*all);
+                    });
+        }
+      });
 }
 
 void Core::OnListing(std::uint64_t round, const Result<Inspector::Listing>& listing) {

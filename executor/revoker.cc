@@ -122,8 +122,7 @@ void Revoker::LookAtRun(const std::string& dispatch) {
 void Revoker::RemoveRun(const std::string& dispatch) {
   auto& pending = pending_.at(dispatch);
   pending.busy = true;
-  const auto path =
-      layout_.RunningNode(pending.place.queue, pending.place.partition, dispatch);
+  const auto path = layout_.RunningNode(pending.place.queue, pending.place.partition, dispatch);
   zk_.Multi({Op::Remove(path)}, [this, dispatch](Result<std::vector<OpResult>> removed) {
     if (Back(dispatch) != nullptr && removed) pending_.erase(dispatch);
   });

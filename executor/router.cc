@@ -54,8 +54,7 @@ int Router::Choose(const std::string& queue, const std::string& route_key,
   if (shares == nullptr) {
     return static_cast<int>(spread % static_cast<std::uint64_t>(fleet_.partitions()));
   }
-  const double mean =
-      static_cast<double>(total_ + slots) / std::max(1, fleet_.live_slots());
+  const double mean = static_cast<double>(total_ + slots) / std::max(1, fleet_.live_slots());
   const std::vector<int>* bounded = nullptr;
   const std::vector<int>* least = nullptr;
   double least_load = 0;

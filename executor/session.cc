@@ -76,6 +76,8 @@ void ExecutorSession::Impl::Run() {
   loop.SetTick(kTick, [this] { Tick(); });
   loop.Run();
   loop.Remove(zk.get());
+  // Its end answers what is still under way, to a core that is still there.
+  zk->Close();
   core.reset();
   zk.reset();
 }
@@ -148,9 +150,7 @@ std::vector<Event> ExecutorSession::DrainEvents() {
   if (drained.empty()) return drained;
   std::vector<std::string> ids;
   for (const auto& event : drained) ids.push_back(event.dispatch_id);
-  impl_->loop.Post([impl = impl_.get(), ids = std::move(ids)] {
-    impl->core->Acknowledge(ids);
-  });
+  impl_->loop.Post([impl = impl_.get(), ids = std::move(ids)] { impl->core->Acknowledge(ids); });
   return drained;
 }
 

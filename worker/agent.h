@@ -7,8 +7,8 @@
 //                     │ (only under a live lease)
 //   claim with a lost reply ─▶ kInDoubt ─ZooKeeper asked─▶ kClaimed, or not ours
 //
-// Files: agent.cc its life; commands.cc its operators; claiming.cc from the queue to a claim; starting.cc starts and
-// kills; holding.cc what ZooKeeper says of our runs; finishing.cc results.
+// Files: agent.cc its life; commands.cc its operators; claiming.cc from the queue to a claim;
+// starting.cc starts and kills; holding.cc what ZooKeeper says of our runs; finishing.cc results.
 //
 // Threads:  the owner's loop. Lifetime: borrows its seams.
 // Session:  runs survive its loss. In the next session each is claimed again; one
@@ -88,8 +88,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     std::string claim;     // path of our claim; empty while we hold none
     int slots = 1;
     TimePoint started{};
-    bool unsure = false;     // what ZooKeeper says of it must be read before it is touched
-    bool marked = false;     // its running node says that it has started
+    bool unsure = false;  // what ZooKeeper says of it must be read before it is touched
+    bool marked = false;  // its running node says that it has started
     bool kill_asked = false;
     bool revoked = false;    // killed because its scheduler asked, not by our drain
     bool abandoned = false;  // lost to us: no result is due
@@ -203,12 +203,12 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   bool ending_ = false;  // the drain's time is over
   std::string last_error_;
   Runs runs_;
-  std::set<std::string> stray_claims_;    // paths of claims of ours that must go
-  bool obeying_ = false;                  // from the listing of commands to the last one's end
-  bool list_again_ = false;               // control/ changed meanwhile
-  bool in_doubt_ = false;                 // a command's reply was lost: our node may be old
-  std::deque<std::string> commands_;      // names, in the order to obey
-  std::set<std::string> refused_;         // commands, by path: told once
+  std::set<std::string> stray_claims_;  // paths of claims of ours that must go
+  bool obeying_ = false;                // from the listing of commands to the last one's end
+  bool list_again_ = false;             // control/ changed meanwhile
+  bool in_doubt_ = false;               // a command's reply was lost: our node may be old
+  std::deque<std::string> commands_;    // names, in the order to obey
+  std::set<std::string> refused_;       // commands, by path: told once
 };
 
 }  // namespace zkexec

@@ -207,8 +207,8 @@ void Agent::Confirm(const std::string& path, const proto::Command& command, cons
 }
 
 void Agent::Adopt(const Controls& next) {
-  const bool look = !next.pause.empty() || !controls_.pause.empty() ||
-                    next.queues != controls_.queues;
+  const bool look =
+      !next.pause.empty() || !controls_.pause.empty() || next.queues != controls_.queues;
   controls_ = next;
   if (look && ready_) lookout_.Start(fleet_.partitions(), controls_.queues);
 }

@@ -36,13 +36,12 @@ void Agent::Examine(const std::string& dispatch) {
   zk_.Get(path, Watch::kNo, [node](Result<NodeData> got) {
     if (node->error().code == ErrorCode::kInternal) *node = std::move(got);
   });
-  zk_.Children(path, Watch::kNo,
-               [this, dispatch, node](Result<std::vector<std::string>> claims) {
-                 const auto found = runs_.find(dispatch);
-                 if (found == runs_.end()) return;
-                 found->second.busy = false;
-                 OnExamined(dispatch, *node, claims);
-               });
+  zk_.Children(path, Watch::kNo, [this, dispatch, node](Result<std::vector<std::string>> claims) {
+    const auto found = runs_.find(dispatch);
+    if (found == runs_.end()) return;
+    found->second.busy = false;
+    OnExamined(dispatch, *node, claims);
+  });
 }
 
 void Agent::OnExamined(const std::string& dispatch, const Result<NodeData>& node,

@@ -69,8 +69,8 @@ void Lookout::ReadShare(const std::string& name, Queue& queue) {
       mine.insert(owned->second.begin(), owned->second.end());
     } else {
       // More workers than partitions: one is watched together with its owner.
-      mine.insert(static_cast<int>(StableHash(options_.worker) %
-                                   static_cast<std::uint64_t>(count)));
+      mine.insert(
+          static_cast<int>(StableHash(options_.worker) % static_cast<std::uint64_t>(count)));
     }
   }
   for (int i = 0; i < count; ++i) {

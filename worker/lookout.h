@@ -34,7 +34,7 @@ class Lookout {
     std::uint64_t seed = 0;  // of the choice of others' partitions
   };
   struct Callbacks {
-    std::function<void()> found;                               // there is something to take
+    std::function<void()> found;                                // there is something to take
     std::function<void(const Backlog::Item&)> unreadable_name;  // told once for each
   };
 
@@ -65,8 +65,8 @@ class Lookout {
     bool dirty = false;
     bool listing = false;
     TimePoint listed{};
-    TimePoint again_at{};         // a second look at another's partition; epoch: none due
-    std::set<std::string> seen;   // at the first look
+    TimePoint again_at{};        // a second look at another's partition; epoch: none due
+    std::set<std::string> seen;  // at the first look
   };
   struct Queue {
     std::uint64_t generation = 0;  // of the fleet, when the share was read

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -127,20 +127,21 @@ class FakeCoordinator : public Coordinator {
   void Multi(std::vector<Op> ops, MultiCallback done) override {
     ++multis_;
     if (mutator_ != nullptr) mutator_->Ask(ops);
-    Push<std::vector<OpResult>>(
-        std::move(done), [this, ops = std::move(ops)]() -> Result<std::vector<OpResult>> {
-          for (const auto& op : ops) {
-            if (!ValidPath(op.path)) return Error{ErrorCode::kInvalid, op.path};
-          }
-          if (std::exchange(lose_request_, false)) {
-            return Error{ErrorCode::kUnavailable, "request lost"};
-          }
-          auto result = server_.Apply(ops, session_);
-          if (std::exchange(lose_reply_, false)) {
-            return Error{ErrorCode::kUnavailable, "reply lost"};
-          }
-          return result;
-        });
+    Push<std::vector<OpResult>>(std::move(done),
+                                [this, ops = std::move(ops)]() -> Result<std::vector<OpResult>> {
+                                  for (const auto& op : ops) {
+                                    if (!ValidPath(op.path))
+                                      return Error{ErrorCode::kInvalid, op.path};
+                                  }
+                                  if (std::exchange(lose_request_, false)) {
+                                    return Error{ErrorCode::kUnavailable, "request lost"};
+                                  }
+                                  auto result = server_.Apply(ops, session_);
+                                  if (std::exchange(lose_reply_, false)) {
+                                    return Error{ErrorCode::kUnavailable, "reply lost"};
+                                  }
+                                  return result;
+                                });
   }
   void Get(const std::string& path, Watch watch, DataCallback done) override {
     Push<NodeData>(std::move(done), [this, path, watch]() -> Result<NodeData> {
@@ -151,15 +152,16 @@ class FakeCoordinator : public Coordinator {
     });
   }
   void Children(const std::string& path, Watch watch, NamesCallback done) override {
-    Push<std::vector<std::string>>(
-        std::move(done), [this, path, watch]() -> Result<std::vector<std::string>> {
-          if (!ValidPath(path)) return Error{ErrorCode::kInvalid, path};
-          if (!server_.Has(path)) return Error{ErrorCode::kNotFound, path};
-          if (watch == Watch::kYes) watches_.insert({path, true});
-          auto names = server_.Names(path);
-          if (mutator_ != nullptr) mutator_->Names(path, names);
-          return names;
-        });
+    Push<std::vector<std::string>>(std::move(done),
+                                   [this, path, watch]() -> Result<std::vector<std::string>> {
+                                     if (!ValidPath(path)) return Error{ErrorCode::kInvalid, path};
+                                     if (!server_.Has(path))
+                                       return Error{ErrorCode::kNotFound, path};
+                                     if (watch == Watch::kYes) watches_.insert({path, true});
+                                     auto names = server_.Names(path);
+                                     if (mutator_ != nullptr) mutator_->Names(path, names);
+                                     return names;
+                                   });
   }
   void Exists(const std::string& path, Watch watch, StatCallback done) override {
     Push<NodeStat>(std::move(done), [this, path, watch]() -> Result<NodeStat> {

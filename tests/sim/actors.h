@@ -78,8 +78,8 @@ struct Scheduler {
   std::unique_ptr<Core> core;
   std::set<std::string> accepted;  // what Airflow thinks is its business
   std::set<std::string> revoked;
-  std::set<std::string> placed;  // by itself: it has their workloads
-  bool dead_for_airflow = false;   // but its process may still be there
+  std::set<std::string> placed;   // by itself: it has their workloads
+  bool dead_for_airflow = false;  // but its process may still be there
 };
 
 }  // namespace zkexec::sim

@@ -30,7 +30,8 @@ void World::Break() {
       {"garbage", [this] { PutGarbage(); }},
       {"worker drained",
        [this] {
-         auto& worker = *workers_[static_cast<std::size_t>(Pick(static_cast<int>(workers_.size())))];
+         auto& worker =
+             *workers_[static_cast<std::size_t>(Pick(static_cast<int>(workers_.size())))];
          if (worker.stopped || workers_.size() < 2 || worker.agent->draining()) return;
          worker.agent->Drain();
          worker.processes->draining = true;

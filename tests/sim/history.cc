@@ -194,8 +194,8 @@ void History::ExpectAllEnded() {
       Violate("R1", dispatch + " never ended; ZooKeeper has it in '" + where + "', held by '" +
                         HolderOf(dispatch) + "'");
     } else if (!where.empty() && where != "results" && !record.orphaned) {
-      Violate("R1", dispatch + " has ended (" + record.outcome + (record.revoked ? ", revoked" : "") +
-                        "), and is still in " + where);
+      Violate("R1", dispatch + " has ended (" + record.outcome +
+                        (record.revoked ? ", revoked" : "") + "), and is still in " + where);
     }
   }
 }

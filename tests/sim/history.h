@@ -19,14 +19,14 @@ class History {
     bool task = true;  // Airflow refuses its second start; nobody refuses a callback's
     int priority = 0;
     int starts = 0;
-    int put_backs = 0;      // by its scheduler, after its worker was lost
-    bool gate = false;      // Airflow has taken it for running
+    int put_backs = 0;  // by its scheduler, after its worker was lost
+    bool gate = false;  // Airflow has taken it for running
     bool revoked = false;
     bool orphaned = false;  // revoked by a scheduler that died before it was done
     int queued = 0;         // the beat at which it last came into its queue
     bool token_refused = false;
     std::set<std::string> finished;  // what its processes came to
-    std::string outcome;    // the event that ended it for Airflow; empty: none yet
+    std::string outcome;             // the event that ended it for Airflow; empty: none yet
   };
 
   History(const FakeServer& server, const Layout& layout) : server_(server), layout_(layout) {}

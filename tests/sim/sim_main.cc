@@ -50,10 +50,11 @@ Plan PlanOf(std::uint64_t seed) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Simulates executors, workers and ZooKeeper with faults, from seeds.\n"
-               "Every seed is one world; a world that breaks a rule is printed with its seed.\n"
-               "The last line is JSON. Exit code 1 if a rule was broken.",
-               "zkexec_sim"};
+  CLI::App app{
+      "Simulates executors, workers and ZooKeeper with faults, from seeds.\n"
+      "Every seed is one world; a world that breaks a rule is printed with its seed.\n"
+      "The last line is JSON. Exit code 1 if a rule was broken.",
+      "zkexec_sim"};
   std::uint64_t from = 1;
   std::uint64_t count = 10000;
   std::uint64_t seed = 0;
@@ -63,7 +64,8 @@ int main(int argc, char** argv) {
   app.add_option("--from", from, "First seed");
   app.add_option("--seeds", count, "How many seeds");
   app.add_option("--seed", seed, "Only this seed, with what the cores log");
-  app.add_option("--mutation", mutation, "Break a rule on purpose: a name of tests/sim/mutations.h");
+  app.add_option("--mutation", mutation,
+                 "Break a rule on purpose: a name of tests/sim/mutations.h");
   app.add_option("--trace", trace, "Log every commit to a path that contains this");
   app.add_option("--jobs", jobs, "Threads");
   CLI11_PARSE(app, argc, argv);

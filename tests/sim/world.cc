@@ -53,9 +53,9 @@ World::World(std::uint64_t seed, Plan plan)
       history_(server_, layout_) {
   fault_percent_ = plan_.calm ? 0 : 2 + Pick(10);
   server_.on_commit = [this](const std::vector<Op>& ops, SessionId session) {
-    const bool by_worker = std::any_of(
-        workers_.begin(), workers_.end(),
-        [session](const auto& worker) { return worker->zk->session() == session; });
+    const bool by_worker =
+        std::any_of(workers_.begin(), workers_.end(),
+                    [session](const auto& worker) { return worker->zk->session() == session; });
     history_.Committed(ops, by_worker, plan_.calm);
     for (const auto& op : ops) {
       if (plan_.trace.empty() || op.path.find(plan_.trace) == std::string::npos) continue;
