@@ -21,6 +21,7 @@ help: ## this text
 	@echo '  make demo DEMO_ARGS=--once           the same, ends by itself; exit code 0 if all succeeded'
 	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
 	@echo '  make bench-dispatch BENCH_ARGS=--help   what is measured, and how to measure parts of it'
+	@echo '  make sim SIM_ARGS="--seeds 100000"   more seeds; --help says how to replay one'
 	@echo '  make chaos CHAOS_ARGS=--help         seed, length and number of dispatches'
 	@echo
 	@echo 'Everything that is made is in .build/; logs and JUnit files of tests in .build/results/.'
@@ -52,6 +53,11 @@ python: bootstrap ## Python unit tests
 
 model: bootstrap ## every order of events of a model of the protocol
 	@$(SUITES) model
+
+sim: bootstrap ## many simulated worlds, each from a seed
+	@cmake --preset release >/dev/null && CCACHE_DIR=$(CURDIR)/.build/ccache \
+		cmake --build --preset release --target zkexec_sim
+	@exec .build/release/tests/zkexec_sim $(SIM_ARGS)
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
