@@ -44,6 +44,8 @@ from dispatch.scenarios import SCENARIOS  # noqa: E402
 
 FOLDER = ROOT / ".build" / "bench"
 DOCS = ROOT / "docs" / "benchmarks.md"
+# docs/benchmarks.md says what the defaults cost.
+SERVER_OPTIONS = ("-Xms512m", "-Xmn256m", "-Dzookeeper.digest.enabled=false")
 
 
 def main() -> int:
@@ -59,7 +61,7 @@ def main() -> int:
     failed: list[str] = []
     result = FOLDER / "dispatch.json"
     try:
-        with ZooKeeperServer(folder / "zookeeper") as zookeeper:
+        with ZooKeeperServer(folder / "zookeeper", jvm=SERVER_OPTIONS) as zookeeper:
             bench = Bench(zookeeper, folder, options.quick, options.repeats)
             figures = {"machine": machine(zookeeper.ask("srvr")), "quick": options.quick}
             SCENARIOS["warm-up"](bench)

@@ -45,8 +45,13 @@ QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const 
   return shares;
 }
 
-Fleet::Fleet(Coordinator& zk, const Layout& layout, Left left)
-    : zk_(zk), layout_(layout), left_(std::move(left)) {}
+Fleet::Fleet(Coordinator& zk, const Layout& layout, Strangers& strangers, Left left,
+             std::size_t watched_max)
+    : zk_(zk),
+      layout_(layout),
+      strangers_(strangers),
+      left_(std::move(left)),
+      watched_max_(watched_max) {}
 
 void Fleet::Start(int partitions) {
   partitions_ = partitions;
@@ -72,6 +77,7 @@ bool Fleet::OnChanged(const std::string& path) {
 }
 
 void Fleet::Tick(TimePoint now) {
+  if (rebuild_) Rebuild();
   if (!changed_ || listing_ || now < next_list_) return;
   next_list_ = now + kPausePerWorker * static_cast<int>(workers_.size());
   List();
@@ -109,6 +115,7 @@ void Fleet::List() {
     for (const auto& name : gone) {
       if (left_) left_(name);
     }
+    live_ = live.size();
     for (const auto& name : live) {
       if (!raw_.contains(name)) Read(name);
     }
@@ -118,21 +125,32 @@ void Fleet::List() {
 
 void Fleet::Read(const std::string& name) {
   ++reading_;
-  // Watched: a worker that drains, or serves other queues, rewrites its node.
-  zk_.Get(layout_.Worker(name), Watch::kYes, [this, name](Result<NodeData> node) {
+  // A worker that drains, or serves other queues, rewrites its node.
+  const auto watch = live_ <= watched_max_ ? Watch::kYes : Watch::kNo;
+  zk_.Get(layout_.Worker(name), watch, [this, name](Result<NodeData> node) {
     if (reading_ > 0) --reading_;
     known_ = known_ || reading_ == 0;
-    proto::Worker worker;
-    if (!node || !worker.ParseFromString(node->data)) return;
-    const auto known = raw_.find(name);
-    if (known != raw_.end() && known->second == node->data) return;
-    raw_[name] = node->data;
-    workers_[name] = worker;
-    Rebuild();
+    if (node) Keep(name, *node);
+    // Who comes with others is not worth a ring of its own.
+    if (rebuild_ && reading_ == 0) Rebuild();
   });
 }
 
+void Fleet::Keep(const std::string& name, const NodeData& node) {
+  const auto known = raw_.find(name);
+  if (known != raw_.end() && known->second == node.data) return;
+  proto::Worker worker;
+  if (!worker.ParseFromString(node.data)) {
+    strangers_.Met(layout_.Worker(name), "not the node of a worker");
+    return;
+  }
+  raw_[name] = node.data;
+  workers_[name] = std::move(worker);
+  rebuild_ = true;
+}
+
 void Fleet::Rebuild() {
+  rebuild_ = false;
   ++generation_;
   shares_.clear();
   live_slots_ = 0;

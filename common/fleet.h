@@ -16,6 +16,7 @@
 #include "common/hash_ring.h"
 #include "common/layout.h"
 #include "common/proto/zkexec.pb.h"
+#include "common/strangers.h"
 
 namespace zkexec {
 
@@ -38,8 +39,11 @@ class Fleet {
  public:
   using Left = std::function<void(const std::string& worker)>;
 
-  // Borrows `zk`. `left` is called when a worker's node is gone.
-  Fleet(Coordinator& zk, const Layout& layout, Left left);
+  // Borrows `zk` and `strangers`. `left` is called when a worker's node is gone. In a fleet
+  // of more than `watched_max` its members' nodes are not watched, only read now and then:
+  // a million watches, a thousand workers on a thousand, fill a server's memory.
+  Fleet(Coordinator& zk, const Layout& layout, Strangers& strangers, Left left,
+        std::size_t watched_max);
 
   void Start(int partitions);
   // A watch fired. False if it was not one of ours.
@@ -64,17 +68,22 @@ class Fleet {
  private:
   void List();
   void Read(const std::string& name);
+  void Keep(const std::string& name, const NodeData& node);
   void Rebuild();
 
   Coordinator& zk_;
   const Layout layout_;
+  Strangers& strangers_;
   const Left left_;
+  const std::size_t watched_max_;
   int partitions_ = 1;
   int live_slots_ = 0;
   std::uint64_t generation_ = 0;
   bool known_ = false;
   bool changed_ = false;  // who is there
+  bool rebuild_ = false;  // workers_ has changed
   bool listing_ = false;
+  std::size_t live_ = 0;  // at the last listing
   std::size_t reading_ = 0;
   TimePoint next_list_{};
   std::size_t reread_ = 0;  // where Refresh() goes on reading

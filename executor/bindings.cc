@@ -44,7 +44,8 @@ py::dict StatusDict(const ExecutorSession& session) {
   const auto status = session.status();
   return py::dict("connected"_a = status.connected, "session_state"_a = status.session_state,
                   "live_workers"_a = status.live_workers, "live_slots"_a = status.live_slots,
-                  "outstanding"_a = status.outstanding, "last_error"_a = status.last_error);
+                  "outstanding"_a = status.outstanding, "strangers"_a = status.strangers,
+                  "last_error"_a = status.last_error);
 }
 
 std::string IsoTime(std::int64_t unix_ms) {

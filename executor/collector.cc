@@ -15,11 +15,12 @@ constexpr std::size_t kRemoveBatch = 200;
 
 }  // namespace
 
-Collector::Collector(std::string scheduler, Coordinator& zk, const Layout& layout, Wanted wanted,
-                     EventSink sink)
+Collector::Collector(std::string scheduler, Coordinator& zk, const Layout& layout,
+                     Strangers& strangers, Wanted wanted, EventSink sink)
     : scheduler_(std::move(scheduler)),
       zk_(zk),
       layout_(layout),
+      strangers_(strangers),
       wanted_(std::move(wanted)),
       sink_(std::move(sink)),
       dirs_{layout_.ResultDir(scheduler_)} {}
@@ -60,8 +61,11 @@ void Collector::Apply(const std::string& dir, const std::vector<std::string>& na
   std::vector<std::string> unwanted;
   for (const auto& name : names) {
     const auto result = ResultName::Decode(name);
-    if (!result) continue;  // not ours to read, nor to delete
     const auto path = dir + "/" + name;
+    if (!result) {  // not ours to read, nor to delete
+      strangers_.Met(path, "not the name of a result");
+      continue;
+    }
     if (handed_on_.contains(result->dispatch) || to_remove_.contains(path)) continue;
     if (!wanted_(result->dispatch)) {
       // Late or repeated. In another scheduler's directory it may be wanted by that one, or

@@ -17,6 +17,7 @@
 
 #include "common/coordinator.h"
 #include "common/layout.h"
+#include "common/strangers.h"
 #include "executor/dispatch.h"
 
 namespace zkexec {
@@ -27,8 +28,9 @@ class Collector {
   // leaves it in a dead scheduler's directory, and deletes it in our own.
   using Wanted = std::function<bool(const std::string& dispatch)>;
 
-  Collector(std::string scheduler, Coordinator& zk, const Layout& layout, Wanted wanted,
-            EventSink sink);
+  // Borrows all but the name and the two functions.
+  Collector(std::string scheduler, Coordinator& zk, const Layout& layout, Strangers& strangers,
+            Wanted wanted, EventSink sink);
 
   void Resume();
   void Suspend();
@@ -58,6 +60,7 @@ class Collector {
   const std::string scheduler_;
   Coordinator& zk_;
   const Layout layout_;
+  Strangers& strangers_;
   const Wanted wanted_;
   const EventSink sink_;
 

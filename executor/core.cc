@@ -12,6 +12,8 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kBeginAgain{1000};
+// There are few schedulers, and each wants to know the live slots.
+constexpr std::size_t kWatchedWorkersMax = 10000;
 
 }  // namespace
 
@@ -22,16 +24,18 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
       layout_(layout),
       clock_(clock),
       sink_(std::move(sink)),
-      fleet_(zk, layout,
-             [this](const std::string& worker) {
-               spdlog::info("worker left worker={}", worker);
-               look_at_claims_ = true;
-             }),
+      fleet_(
+          zk, layout, strangers_,
+          [this](const std::string& worker) {
+            spdlog::info("worker left worker={}", worker);
+            look_at_claims_ = true;
+          },
+          kWatchedWorkersMax),
       router_(fleet_),
       placer_({options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, router_,
               *this),
       collector_(
-          options_.scheduler, zk, layout,
+          options_.scheduler, zk, layout, strangers_,
           [this](const std::string& dispatch) { return dispatches_.contains(dispatch); },
           [this](Event event) { Emit(std::move(event)); }),
       inspector_(zk, layout),

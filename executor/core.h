@@ -45,10 +45,10 @@ class Core : public Coordinator::Listener, private Placer::Listener {
     int partitions = 64;
     std::size_t workload_bytes_max = 512 * 1024;
     Duration poll_interval{5000};        // of results, and of the fleet
-    Duration suspect_interval{1000};     // between looks at runs whose claim is gone
+    Duration suspect_interval{500};      // between looks at runs whose claim is gone
     Duration reconcile_interval{15000};  // between questions after everything out
     Duration claims_interval{60000};     // between looks at every claim, unprompted
-    Duration loss_grace{4000};           // for a worker to claim its runs again
+    Duration loss_grace{2000};           // for a worker to claim its runs again
   };
 
   Core(Options options, Coordinator& zk, const Layout& layout, const Clock& clock,
@@ -76,6 +76,8 @@ class Core : public Coordinator::Listener, private Placer::Listener {
   std::size_t unplaced() const { return placer_.waiting(); }
   bool ready() const { return ready_; }
   const Fleet& fleet() const { return fleet_; }
+  // How many nodes under our root were not ours.
+  std::uint64_t strangers() const { return strangers_.count(); }
   const std::string& last_error() const { return last_error_; }
 
   void OnSession(SessionState state) override;
@@ -113,6 +115,7 @@ class Core : public Coordinator::Listener, private Placer::Listener {
   const Layout layout_;
   const Clock& clock_;
   const EventSink sink_;
+  Strangers strangers_;
   Fleet fleet_;
   Router router_;
   Placer placer_;

@@ -91,6 +91,7 @@ void ExecutorSession::Impl::Tick() {
   shown.live_workers = static_cast<int>(core->fleet().workers().size());
   shown.live_slots = core->fleet().live_slots();
   shown.outstanding = core->outstanding();
+  shown.strangers = core->strangers();
   shown.last_error = core->last_error().empty() ? zk->last_error() : core->last_error();
 }
 

@@ -39,6 +39,7 @@ class ExecutorSession {
     int live_workers = 0;
     int live_slots = 0;
     std::size_t outstanding = 0;
+    std::uint64_t strangers = 0;  // nodes under our root that are not ours
     std::string last_error;
   };
 

@@ -13,6 +13,9 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kBeginAgain{1000};
+// What a change in a larger fleet means for our share we learn within a minute: until then
+// idle workers steal what lies with the wrong one.
+constexpr std::size_t kWatchedWorkersMax = 100;
 
 }  // namespace
 
@@ -29,7 +32,7 @@ Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& l
       guid_(RandomHex()),
       started_unix_ms_(clock.UnixMs()),
       controls_{options_.slots, options_.queues, "", ""},
-      fleet_(zk, layout, {}),
+      fleet_(zk, layout, strangers_, {}, kWatchedWorkersMax),
       lookout_({options_.worker, options_.relist_interval, StableHash(options_.worker)}, zk, layout,
                clock, fleet_,
                {[this] { Claim(); },

@@ -184,6 +184,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   const std::string guid_;  // of our claims, to know them after a lost reply
   const std::int64_t started_unix_ms_;
   Controls controls_;
+  Strangers strangers_;
   Fleet fleet_;
   Lookout lookout_;
 

@@ -8,10 +8,18 @@
 namespace zkexec {
 namespace {
 
-// With so much in sight, a partition that changed is listed at most every kPause:
-// under load each of our own claims changes it.
+// With so much in sight, a partition that changed is not listed again at once: under load
+// each of our own claims changes it. The pause grows with what a listing costs, or a
+// backlog would be drained in the square of its length; it bounds how long a new entry of a
+// higher priority stays unseen.
 constexpr std::size_t kEnough = 50;
 constexpr Duration kPause{100};
+constexpr Duration kPausePerEntry{1};
+constexpr Duration kPauseMax{1000};
+
+Duration PauseAfter(std::size_t entries) {
+  return std::min(kPauseMax, kPause + kPausePerEntry * static_cast<int>(entries));
+}
 constexpr Duration kLookAround{1000};
 constexpr Duration kSecondLook{300};
 constexpr std::size_t kStolenAtOnce = 4;
@@ -109,8 +117,9 @@ void Lookout::Look(int free) {
       auto& partition = queue.partitions[i];
       if (relist && partition.watched) partition.dirty = true;
       const bool second = partition.again_at != TimePoint{} && now >= partition.again_at;
-      const bool changed = partition.watched && partition.dirty &&
-                           (backlog_.size() < kEnough || now - partition.listed >= kPause);
+      const bool changed =
+          partition.watched && partition.dirty &&
+          (backlog_.size() < kEnough || now - partition.listed >= PauseAfter(partition.entries));
       if ((second || changed) && !partition.listing) List(name, static_cast<int>(i));
     }
   }
@@ -166,6 +175,7 @@ std::set<std::string> Lookout::Usable(const std::string& queue, int partition,
 void Lookout::OnNames(const std::string& name, int at, const std::vector<std::string>& names) {
   auto usable = Usable(name, at, names);
   auto& partition = queues_.at(name).partitions[static_cast<std::size_t>(at)];
+  partition.entries = names.size();
   if (partition.watched) {
     partition.seen.clear();
     backlog_.Replace(name, at, std::move(usable));

@@ -65,6 +65,7 @@ class Lookout {
     bool dirty = false;
     bool listing = false;
     TimePoint listed{};
+    std::size_t entries = 0;     // when it was last listed
     TimePoint again_at{};        // a second look at another's partition; epoch: none due
     std::set<std::string> seen;  // at the first look
   };

@@ -18,11 +18,11 @@ def _outstanding(workers: NoopWorkers) -> int:
 
 
 def warm_up(bench: Bench) -> dict[str, Any]:
-    """The server's JIT compiler wants some 50,000 operations before its speed is steady."""
+    """The server's JIT compiler wants some 500,000 operations before its speed is steady."""
     root = bench.new_root("warm-up")
     with NoopWorkers(bench, root, processes=2) as workers, Driver(bench, root) as driver:
         driver.wait_workers(workers.count)
-        driver.run(2_000 if bench.quick else 20_000, outstanding=_outstanding(workers))
+        driver.run(2_000 if bench.quick else 60_000, outstanding=_outstanding(workers))
     return {}
 
 

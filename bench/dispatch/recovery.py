@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from kazoo.client import KazooClient
+
 from devstack import Child, DevStackError, ZooKeeperServer, wait_until
 from dispatch.measures import median
 from dispatch.programs import Bench, Driver, NoopWorkers
@@ -123,12 +125,35 @@ def _holding(
             ]
         )
         pid = wait_until(held, f"{RUNS} runs", timeout=60, needs=[worker], interval=0.2)
-        # Started, too: what is only claimed is placed anew, not reported.
-        time.sleep(0.5)
+        # Marked as started, too: what is not goes back to its queue, and no event comes of it.
+        wait_until(
+            lambda: _marked(hosts, root) == RUNS,
+            f"{RUNS} runs marked as started",
+            timeout=60,
+            needs=[worker],
+            interval=0.2,
+        )
         yield session, pid
     finally:
         session.stop(2000)
         worker.kill()
+
+
+def _marked(hosts: str, root: str) -> int:
+    """How many running nodes were written again since their claim: that is the mark."""
+    client = KazooClient(hosts)
+    client.start()
+    try:
+        marked = 0
+        runs = f"{root}/default/running/default"
+        for partition in client.get_children(runs):
+            for run in client.get_children(f"{runs}/{partition}"):
+                stat = client.exists(f"{runs}/{partition}/{run}")
+                marked += bool(stat and stat.version)
+        return marked
+    finally:
+        client.stop()
+        client.close()
 
 
 def _time_to_events(session: Any, strike: Callable[[], None]) -> dict[str, Any]:

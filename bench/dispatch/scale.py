@@ -129,7 +129,7 @@ def thousand_workers(bench: Bench) -> dict[str, Any]:
         workers_each=wanted // 2,
         slots=16,
         partitions=partitions,
-        register_timeout=120,
+        register_timeout=300,
     )
     try:
         with Driver(bench, root, partitions=partitions, stall_s=30) as driver:
@@ -137,7 +137,7 @@ def thousand_workers(bench: Bench) -> dict[str, Any]:
             workers.start()
             figures["register_s"] = round(time.monotonic() - started, 1)
             bench.say(f"  {wanted} workers registered in {figures['register_s']} s")
-            driver.wait_workers(wanted, timeout=120)
+            driver.wait_workers(wanted, timeout=300)
             figures["seen_by_executor_s"] = round(time.monotonic() - started, 1)
             driver.run(count // 4, outstanding=1_000)
             run = driver.run(count, outstanding=4_000, tag="full")

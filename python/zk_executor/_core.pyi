@@ -43,6 +43,7 @@ class Status(TypedDict):
     live_workers: int
     live_slots: int
     outstanding: int
+    strangers: int
     last_error: str
 
 class Session:

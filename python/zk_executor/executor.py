@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from zk_executor import version_compat
 from zk_executor.dispatches import TASK, Dispatch, Dispatches, Verdict, judge
+from zk_executor.gauges import Gauges
 from zk_executor.placing import new_dispatch, placement_arguments, token_subject
 from zk_executor.settings import InvalidSetting, read_executor_settings
 
@@ -88,6 +89,7 @@ class ZkExecutor(BaseExecutor):
         except InvalidSetting as error:
             raise AirflowConfigException(str(error)) from error
         self._dispatches = Dispatches()
+        self._gauges = Gauges(team_name)
         self._session: Session | None = None
         self._started = False
         self._reopen_at = 0.0
@@ -217,6 +219,7 @@ class ZkExecutor(BaseExecutor):
         self._apply_events(session)
         self._hand_over_adopted()
         self._place_again(session)
+        self._gauges.tell(self._status)
 
     def _apply_events(self, session: Session) -> None:
         for event in session.drain_events():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
+from airflow._shared.observability.metrics import stats
 from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.workloads import types as workload_types
 
@@ -55,3 +56,8 @@ def pop_queued(executor: BaseExecutor, key: Hashable) -> None:
 def is_queued(executor: BaseExecutor, key: Hashable) -> bool:
     """Whether a workload of that key waits in the scheduler to be placed."""
     return any(key in queue for queue in _queues(executor))
+
+
+def gauge(name: str, value: float, tags: dict[str, str]) -> None:
+    """Tells Airflow's metrics backend, if one is configured."""
+    stats.gauge(name, value=value, tags=tags)

@@ -85,6 +85,7 @@ class Session:
             "live_workers": 1,
             "live_slots": self.live_slots,
             "outstanding": 0,
+            "strangers": 0,
             "last_error": "",
         }
 

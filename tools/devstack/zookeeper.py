@@ -63,9 +63,19 @@ def ask(address: str, port: int, command: str) -> str:
 
 
 class ZooKeeperServer:
-    """One server; its data and port stay the same over stop, kill and start."""
+    """One server; its data and port stay the same over stop, kill and start.
 
-    def __init__(self, folder: Path, *, port: int = 0, address: str = "127.0.0.1") -> None:
+    jvm: options for Java that come after JVM_OPTIONS.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        address: str = "127.0.0.1",
+        jvm: tuple[str, ...] = (),
+    ) -> None:
         self.folder = folder
         self.address = address
         self.port = port or free_port()
@@ -74,6 +84,7 @@ class ZooKeeperServer:
             [
                 shutil.which("java") or "java",
                 *JVM_OPTIONS,
+                *jvm,
                 "-cp",
                 ":".join(map(str, JARS)),
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain",

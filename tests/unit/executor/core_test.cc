@@ -252,7 +252,7 @@ TEST_F(CoreTest, RunWithoutAClaimIsLostAfterTheGrace) {
   Run();
   const auto run = ClaimAll("w1", /*with_claim=*/false);
   server_.Erase(layout_.Worker("w1"));
-  Run(Duration{2000});
+  Run(Duration{1500});
   EXPECT_TRUE(events_.empty()) << "within the grace";
   Run(Duration{6000});
   ASSERT_EQ(events_.size(), 1u);
@@ -268,11 +268,111 @@ TEST_F(CoreTest, RunThatIsClaimedAgainWithinTheGraceIsNotLost) {
   Run(Duration{1000});
   const auto run = ClaimAll("w1", /*with_claim=*/false);
   server_.Erase(layout_.Worker("w1"));
-  Run(Duration{2000});
+  Run(Duration{1000});
   server_.Put(run + "/claim-g-0000000001", "");
   Run(Duration{20000});
   EXPECT_TRUE(events_.empty());
   EXPECT_TRUE(server_.Has(run));
+}
+
+TEST_F(CoreTest, RunOfAWorkerWhoseGuardianHasSpokenIsLostWithoutAGrace) {
+  Connect();
+  server_.Put(layout_.Worker("w1"), "");
+  core_->Place(Make("d1"));
+  Run(Duration{1000});
+  ClaimAll("w1", /*with_claim=*/false);
+  server_.Erase(layout_.Control("w1"));
+  server_.Erase(layout_.Worker("w1"));
+  Run(Duration{200});
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].outcome, "lost");
+}
+
+TEST_F(CoreTest, RunThatHadNotStartedGoesBackToItsQueueUnderItsName) {
+  Connect();
+  server_.Put(layout_.Worker("w1"), "");
+  core_->Place(Make("d1", 7));
+  Run(Duration{1000});
+  const auto before = Entries();
+  const auto run = ClaimAll("w1", /*with_claim=*/false, /*started=*/false);
+  server_.Erase(layout_.Worker("w1"));
+  Run(Duration{6000});
+  EXPECT_TRUE(events_.empty()) << "Airflow need not know";
+  EXPECT_FALSE(server_.Has(run));
+  ASSERT_EQ(Entries().size(), 1u);
+  const auto name = [](const std::string& path) { return path.substr(path.rfind('/')); };
+  EXPECT_EQ(name(Entries()[0]), name(before[0])) << "priority and age are what they were";
+  proto::Entry entry;
+  ASSERT_TRUE(entry.ParseFromString(server_.Data(Entries()[0])));
+  EXPECT_EQ(*sealer_.Open(entry.sealed(), "d1"), "{\"token\":\"t\"}");
+}
+
+TEST_F(CoreTest, RunThatWasMarkedAsStartedMeanwhileIsNotPutBack) {
+  Connect();
+  server_.Put(layout_.Worker("w1"), "");
+  core_->Place(Make("d1"));
+  Run(Duration{1000});
+  const auto run = ClaimAll("w1", /*with_claim=*/false, /*started=*/false);
+  server_.Erase(layout_.Worker("w1"));
+  Run(Duration{1000});
+  // Until the transaction that puts it back is on its way...
+  const int before = zk_->multis();
+  for (int i = 0; i < 50 && zk_->multis() == before; ++i) {
+    clock_.Advance(Duration{100});
+    core_->Tick();
+    while (zk_->multis() == before && zk_->Deliver()) {
+    }
+  }
+  ASSERT_EQ(zk_->multis(), before + 1);
+  // ...when its worker claims it again, marks it as started, and loses it again.
+  proto::Entry entry;
+  entry.ParseFromString(server_.Data(run));
+  entry.set_started(true);
+  FakeCoordinator worker(server_, clock_);
+  worker.Connect();
+  worker.Multi({Op::Set(run, entry.SerializeAsString())}, [](auto) {});
+  worker.Settle();
+  Run(Duration{10000});
+  EXPECT_TRUE(Entries().empty()) << "it had started: nobody may run it again";
+  EXPECT_FALSE(server_.Has(run));
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].outcome, "lost");
+}
+
+TEST_F(CoreTest, RunWhoseContentsAreDamagedIsReportedLostAndRunByNobody) {
+  Connect();
+  server_.Put(layout_.Worker("w1"), "");
+  core_->Place(Make("d1"));
+  Run(Duration{1000});
+  const auto run = ClaimAll("w1", /*with_claim=*/false, /*started=*/false);
+  server_.Put(run, "\xff\xff half an en");
+  server_.Erase(layout_.Worker("w1"));
+  Run(Duration{6000});
+  ASSERT_EQ(events_.size(), 1u);
+  EXPECT_EQ(events_[0].outcome, "lost");
+  EXPECT_TRUE(Entries().empty());
+}
+
+TEST_F(CoreTest, AnHeirsHeirReadsTheResultsOfTheFirst) {
+  Connect();
+  core_->Place(Make("d1"));
+  Run();
+  ClaimAll("w1");
+  zk_->Expire();
+  Open("s2");
+  core_->Adopt("d1", "default");
+  Connect();
+  Run(Duration{1000});
+  zk_->Expire();
+  Open("s3");
+  core_->Adopt("d1", "default");
+  Connect();
+  Run(Duration{1000});
+  server_.Erase(layout_.RunningPartition("default", 0) + "/d1");
+  PutResult("d1", "success", "", "s1");
+  Run(Duration{20000});
+  ASSERT_FALSE(events_.empty());
+  EXPECT_EQ(events_.back().outcome, "success");
 }
 
 TEST_F(CoreTest, AdoptsWhatIsQueuedRunningOrFinishedAndReportsTheRestAsGone) {
@@ -346,6 +446,7 @@ TEST_F(CoreTest, OtherSoftwaresNodesInTheTreeAreLeftAlone) {
   Run(Duration{10000});
   EXPECT_EQ(Entries().size(), 1u);
   EXPECT_TRUE(server_.Has(layout_.ResultDir("s1") + "/lock-0000000001"));
+  EXPECT_EQ(core_->strangers(), 2u) << "each once, however often it is seen";
 }
 
 }  // namespace

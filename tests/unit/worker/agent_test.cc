@@ -334,6 +334,17 @@ TEST_F(AgentTest, AnEntrySealedWithAnotherSecretIsRefusedBeforeItIsClaimed) {
   EXPECT_EQ(recorder_.refused, Ids{"other_secret"});
 }
 
+TEST_F(AgentTest, EntriesOfSchedulersWhoseClocksAreWrongByMinutesAreRun) {
+  for (const int minutes : {-10, 0, 10}) {
+    const auto id = "at" + std::to_string(minutes);
+    QueueRaw(EntryName{0, clock_.UnixMs() + minutes * 60'000, id}.Encode(),
+             Entry(id).SerializeAsString());
+  }
+  Run(Duration{1000});
+  EXPECT_EQ(launcher_.started, (Ids{"at-10", "at0", "at10"}));
+  EXPECT_TRUE(recorder_.refused.empty());
+}
+
 TEST_F(AgentTest, NothingIsClaimedWhileTheLauncherIsNotReady) {
   agent_->SetLauncherReady(false);
   const auto entry = Queue("d1");
