@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "common/tree.h"
 
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,31 @@ Result<int> ReadMeta(const Layout& layout, const std::string& data) {
                                           ": upgrade, or use another [zk_executor] root"};
   }
   return static_cast<int>(meta.partitions());
+}
+
+// Creating what exists is a write as well, one for each: a thousand workers that start would
+// send two million of them.
+void EnsurePartitions(Coordinator& zk, const std::string& parent, int partitions,
+                      const Coordinator::StatusCallback& done) {
+  zk.Children(parent, Watch::kNo,
+              [&zk, parent, partitions, done](Result<std::vector<std::string>> names) {
+                if (!names && names.error().code != ErrorCode::kNotFound) {
+                  return done(names.error().Within("list " + parent));
+                }
+                std::set<std::string> there;
+                std::vector<std::string> missing;
+                if (names) {
+                  there.insert(names->begin(), names->end());
+                } else {
+                  missing.push_back(parent);
+                }
+                for (int i = 0; i < partitions; ++i) {
+                  const auto name = std::to_string(i);
+                  if (!there.contains(name)) missing.push_back(parent + "/" + name);
+                }
+                if (missing.empty()) return done(Done{});
+                EnsureNodes(zk, missing, done);
+              });
 }
 
 }  // namespace
@@ -62,12 +88,11 @@ void EnsureTree(Coordinator& zk, const Layout& layout, int partitions,
 
 void EnsureQueue(Coordinator& zk, const Layout& layout, const std::string& queue, int partitions,
                  Coordinator::StatusCallback done) {
-  std::vector<std::string> paths{layout.Queue(queue), layout.RunningQueue(queue)};
-  for (int i = 0; i < partitions; ++i) {
-    paths.push_back(layout.Partition(queue, i));
-    paths.push_back(layout.RunningPartition(queue, i));
-  }
-  EnsureNodes(zk, paths, std::move(done));
+  EnsurePartitions(zk, layout.Queue(queue), partitions,
+                   [&zk, running = layout.RunningQueue(queue), partitions, done](Status made) {
+                     if (!made) return done(made);
+                     EnsurePartitions(zk, running, partitions, done);
+                   });
 }
 
 }  // namespace zkexec

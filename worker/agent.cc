@@ -3,6 +3,7 @@
 #include "worker/agent.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/ids.h"
@@ -104,12 +105,11 @@ void Agent::Begin() {
       if (!made) return Fail(made.error());
       const auto queues = controls_.queues;
       if (queues.empty()) return Register(partitions);
-      // Queues one after the other on one session: the last answer covers all.
-      for (std::size_t i = 0; i < queues.size(); ++i) {
-        const bool last = i + 1 == queues.size();
-        EnsureQueue(zk_, layout_, queues[i], partitions, [this, partitions, last](Status queue) {
+      const auto left = std::make_shared<std::size_t>(queues.size());
+      for (const auto& name : queues) {
+        EnsureQueue(zk_, layout_, name, partitions, [this, partitions, left](Status queue) {
           if (!queue) return Fail(queue.error());
-          if (last) Register(partitions);
+          if (--*left == 0) Register(partitions);
         });
       }
     });

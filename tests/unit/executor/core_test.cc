@@ -332,7 +332,7 @@ TEST_F(CoreTest, RunThatWasMarkedAsStartedMeanwhileIsNotPutBack) {
   worker.Connect();
   worker.Multi({Op::Set(run, entry.SerializeAsString())}, [](auto) {});
   worker.Settle();
-  Run(Duration{10000});
+  Run(Duration{70000});
   EXPECT_TRUE(Entries().empty()) << "it had started: nobody may run it again";
   EXPECT_FALSE(server_.Has(run));
   ASSERT_EQ(events_.size(), 1u);
