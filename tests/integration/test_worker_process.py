@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from devstack import ZkWorker, ZooKeeperServer
 from devstack.processes import descendants, is_running, wait_until
@@ -78,6 +79,24 @@ def get(worker: ZkWorker, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def learn_address(worker: ZkWorker) -> None:
+    """Sets ``worker.http`` of one that was started without waiting for it to be ready."""
+    http = wait_until(
+        lambda: next(
+            (
+                line.rsplit("http=", 1)[1]
+                for line in worker.output().splitlines()
+                if "worker starting" in line
+            ),
+            None,
+        ),
+        "the worker's address",
+        timeout=60,
+        needs=[worker.process],
+    )
+    worker.http = http.replace("0.0.0.0", "127.0.0.1")
+
+
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*arguments], env=env, capture_output=True, text=True, timeout=120, check=False
@@ -107,25 +126,32 @@ def test_worker_waits_for_zookeeper_and_is_not_ready_until_then(
     own_zookeeper.stop()
     worker = make_worker(env={"AIRFLOW__ZK_EXECUTOR__HOSTS": own_zookeeper.hosts})
     worker.start(wait=False)
-    http = wait_until(
-        lambda: next(
-            (
-                line.rsplit("http=", 1)[1]
-                for line in worker.output().splitlines()
-                if "worker starting" in line
-            ),
-            None,
-        ),
-        "the worker to listen",
-        timeout=60,
-        needs=[worker.process],
-    )
-    worker.http = http.replace("0.0.0.0", "127.0.0.1")
+    learn_address(worker)
     assert get(worker, "/health/live")[0] == 200
     assert get(worker, "/health/ready")[0] == 503
     own_zookeeper.start()
     worker.wait_ready()
     assert get(worker, "/health/ready")[0] == 200
+
+
+def test_tree_that_it_may_not_read_is_told_once_and_tried_again(make_worker, env, client) -> None:
+    root = env["AIRFLOW__ZK_EXECUTOR__ROOT"]
+    client.add_auth("digest", "someone:else")
+    client.create(root, acl=[make_digest_acl("someone", "else", all=True)])
+    worker = make_worker()
+    worker.start(wait=False)
+    learn_address(worker)
+
+    def told() -> list[str]:
+        return [line for line in worker.output().splitlines() if "cannot use ZooKeeper" in line]
+
+    wait_until(told, "the refusal to be told", timeout=60, needs=[worker.process])
+    assert "not authenticated" in told()[0]
+    assert get(worker, "/health/live")[0] == 200
+    assert get(worker, "/health/ready")[0] == 503
+    client.set_acls(root, OPEN_ACL_UNSAFE)
+    worker.wait_ready()
+    assert len(told()) == 1
 
 
 def test_port_already_taken_is_told_with_exit_code_3(env) -> None:
