@@ -18,6 +18,8 @@ class Clock {
   virtual TimePoint Now() const = 0;
   // For what people and other hosts read. May jump; decide nothing by it.
   virtual std::int64_t UnixMs() const = 0;
+  // The same, finer where the clock is.
+  virtual std::int64_t UnixUs() const { return UnixMs() * 1000; }
 };
 
 class SystemClock : public Clock {
@@ -25,6 +27,11 @@ class SystemClock : public Clock {
   TimePoint Now() const override { return std::chrono::steady_clock::now(); }
   std::int64_t UnixMs() const override {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+  std::int64_t UnixUs() const override {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
                std::chrono::system_clock::now().time_since_epoch())
         .count();
   }

@@ -24,6 +24,8 @@
 #include "worker/metrics.h"
 #include "worker/orphans.h"
 #include "worker/retire.h"
+#include "worker/supervise/api_client.h"
+#include "worker/supervise/native_launcher.h"
 #include "worker/version.h"
 #include "worker/zygote.h"
 
@@ -79,6 +81,11 @@ class MetricsObserver : public Observer {
     metrics_.WorkloadFinished(kind, outcome, seconds);
   }
   void OnRefused(const std::string& reason) override { metrics_.EntryRefused(reason); }
+  void OnSupervised(const std::string& by, const std::string& reason) override {
+    metrics_.Supervised(by, reason);
+  }
+  void OnForked(const std::string& how) override { metrics_.Forked(how); }
+  void OnTemplateParsed(const std::string& how) override { metrics_.TemplateParsed(how); }
 
  private:
   WorkerMetrics& metrics_;
@@ -196,8 +203,12 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   FileJournal journal(
       std::filesystem::path(settings->journal_dir) / EncodeComponent(layout->base()), worker, clock,
       [&metrics] { metrics.JournalFailed(); });
-  Agent agent(options, zk, *layout, zygote, clock, *sealer, observer, journal);
-  zygote.SetListener(&agent);
+  const auto api = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+  if (!api) return Fatal(kBadConfiguration, api.error().message);
+  NativeLauncher launcher(NativeLauncher::Options::Make(zygote.configuration()), zygote, **api,
+                          loop, clock, observer);
+  Agent agent(options, zk, *layout, launcher, clock, *sealer, observer, journal);
+  launcher.SetListener(&agent);
 
   bool told_ready = false;
   int drains = 0;
@@ -230,6 +241,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     vitals.draining = agent.draining();
     metrics.SetSlots(agent.slots());
     metrics.SetRunning(agent.running());
+    metrics.SetTaskMemory(launcher.MeasureMemory());
+    metrics.SetTemplates(launcher.templates(), launcher.template_memory_bytes());
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {
       told_ready = true;
@@ -241,7 +254,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   spdlog::info("worker starting name={} version={} hosts={} root={} http={}:{}", options.worker,
                kVersion, settings->hosts, settings->root, settings->http_host, (*http)->port());
   loop.Run();
-  zygote.SetListener(nullptr);
+  launcher.SetListener(nullptr);
   zk.SetListener(nullptr);
   loop.SetTick(kTick, {});
   loop.Remove(&zygote);

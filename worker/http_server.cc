@@ -2,7 +2,6 @@
 #include "worker/http_server.h"
 
 #include <cpprest/http_listener.h>
-#include <openssl/crypto.h>
 #include <pplx/threadpool.h>
 #include <signal.h>
 
@@ -20,6 +19,7 @@
 
 #include "worker/listen_address.h"
 #include "worker/log_file.h"
+#include "worker/web_threads.h"
 
 namespace zkexec {
 namespace {
@@ -29,7 +29,6 @@ using Bytes = std::vector<unsigned char>;  // cpprest casts its streams of other
 using http::experimental::listener::http_listener;
 using http::experimental::listener::http_listener_config;
 
-constexpr std::size_t kThreads = 4;
 constexpr int kOpenAttempts = 5;  // a free port may be taken between our look and cpprest's bind
 constexpr std::string_view kLogPrefix = "/log/";
 // How long cpprest needs, once it has stopped listening, to close its sockets.
@@ -86,34 +85,11 @@ class LogFileBuffer : public concurrency::streams::details::streambuf_state_mana
   LogFile file_;
 };
 
-// cpprest's pool is one for the process. Its threads inherit a full signal mask,
-// so that signals reach the thread that waits for them. False if someone used
-// cpprest before us, and made a pool of another size.
-bool StartThreadsOnce() {
-  static const bool ours = [] {
-    // Before the pool, so that OpenSSL outlives its threads when the process exits.
-    OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, nullptr);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = true;
-    try {
-      crossplat::threadpool::initialize_with_threads(kThreads);
-    } catch (const std::exception&) {
-      started = false;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
-  }();
-  return ours;
-}
-
 // Holds all threads of the pool but one, until destroyed.
 class ParkedThreads {
  public:
   ParkedThreads() {
-    for (std::size_t i = 0; i + 1 < kThreads; ++i) {
+    for (std::size_t i = 0; i + 1 < kWebThreads; ++i) {
       pplx::create_task([state = state_] {
         std::unique_lock lock(state->mutex);
         ++state->parked;
@@ -122,7 +98,7 @@ class ParkedThreads {
       });
     }
     std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [this] { return state_->parked + 1 == kThreads; });
+    state_->changed.wait(lock, [this] { return state_->parked + 1 == kWebThreads; });
   }
   ParkedThreads(const ParkedThreads&) = delete;
   ParkedThreads& operator=(const ParkedThreads&) = delete;
@@ -270,7 +246,7 @@ int HttpServer::port() const { return impl_->address.port; }
 Result<std::unique_ptr<HttpServer>> HttpServer::Open(const Options& options, const LogAccess& logs,
                                                      Handlers handlers) {
   auto impl = std::make_unique<Impl>(logs, std::move(handlers));
-  impl->own_threads = StartThreadsOnce();
+  impl->own_threads = StartWebThreadsOnce();
   for (int attempt = 1;; ++attempt) {
     // A failed bind of cpprest's own leaves a listener behind: try first.
     const auto address = ListenAddress::Find(options.host, options.port);

@@ -69,6 +69,24 @@ struct WorkerMetrics::Impl {
                     "Time from a ZooKeeper request to its reply, by operation.");
   Family<Counter>& refused = MakeCounter(registry, "zkexec_worker_queue_entries_refused_total",
                                          "Queue entries this worker could not use, by reason.");
+  Family<Counter>& supervised = MakeCounter(
+      registry, "zkexec_worker_supervised_total",
+      "Workloads by who supervises them (native, airflow) and, for airflow, the reason.");
+  Family<Counter>& forked =
+      MakeCounter(registry, "zkexec_worker_forked_total",
+                  "Native tasks by what they were forked from: template, or why not.");
+  Family<Counter>& parses = MakeCounter(
+      registry, "zkexec_worker_template_parses_total",
+      "DAG files parsed for a template, by result: template, or why they can have none.");
+  Gauge& task_memory = MakeGauge(registry, "zkexec_worker_tasks_memory_bytes",
+                                 "Proportional set size of the native tasks that run, together.")
+                           .Add({});
+  Gauge& templates = MakeGauge(registry, "zkexec_worker_templates",
+                               "DAG files with a template, or known to have none.")
+                         .Add({});
+  Gauge& template_memory = MakeGauge(registry, "zkexec_worker_templates_memory_bytes",
+                                     "Proportional set size of the templates, together.")
+                               .Add({});
   Counter& journal_failures =
       MakeCounter(registry, "zkexec_worker_journal_failures_total",
                   "Failed attempts to write the journal of results that wait for ZooKeeper.")
@@ -111,6 +129,27 @@ void WorkerMetrics::ZkLatency(const std::string& op, double seconds) {
 
 void WorkerMetrics::EntryRefused(const std::string& reason) {
   impl_->refused.Add({{"reason", reason}}).Increment();
+}
+
+void WorkerMetrics::Supervised(const std::string& by, const std::string& reason) {
+  impl_->supervised.Add({{"by", by}, {"reason", reason}}).Increment();
+}
+
+void WorkerMetrics::Forked(const std::string& from) {
+  impl_->forked.Add({{"from", from}}).Increment();
+}
+
+void WorkerMetrics::TemplateParsed(const std::string& result) {
+  impl_->parses.Add({{"result", result}}).Increment();
+}
+
+void WorkerMetrics::SetTaskMemory(std::int64_t bytes) {
+  impl_->task_memory.Set(static_cast<double>(bytes));
+}
+
+void WorkerMetrics::SetTemplates(std::size_t count, std::int64_t bytes) {
+  impl_->templates.Set(static_cast<double>(count));
+  impl_->template_memory.Set(static_cast<double>(bytes));
 }
 
 void WorkerMetrics::JournalFailed() { impl_->journal_failures.Increment(); }

@@ -2,6 +2,7 @@
 // WorkerMetrics: what one worker tells Prometheus. metrics.cc alone includes prometheus-cpp.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -36,6 +37,15 @@ class WorkerMetrics {
 
   // Queue entries that could not be used, e.g. "undecryptable" or "malformed".
   void EntryRefused(const std::string& reason);
+
+  // Who supervises a run (native, airflow) and why not natively; from what a native task was
+  // forked; what became of a parse for a template.
+  void Supervised(const std::string& by, const std::string& reason);
+  void Forked(const std::string& from);
+  void TemplateParsed(const std::string& result);
+  // Proportional set sizes in bytes.
+  void SetTaskMemory(std::int64_t bytes);
+  void SetTemplates(std::size_t count, std::int64_t bytes);
 
   // The journal could not be written.
   void JournalFailed();

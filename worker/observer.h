@@ -18,6 +18,12 @@ class Observer {
   // An entry that this worker can't use: unreadable, newer_protocol, other_secret.
   // Or something in control/ that it can't obey: bad_command.
   virtual void OnRefused(const std::string& /*reason*/) {}
+  // Who supervises a run, native or airflow, and for airflow why: a fixed word.
+  virtual void OnSupervised(const std::string& /*by*/, const std::string& /*reason*/) {}
+  // From what a native task was forked: template, or a fixed word for why not.
+  virtual void OnForked(const std::string& /*how*/) {}
+  // A DAG file was parsed for a template: template, or why it is none.
+  virtual void OnTemplateParsed(const std::string& /*how*/) {}
 };
 
 }  // namespace zkexec

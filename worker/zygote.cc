@@ -22,7 +22,6 @@
 namespace zkexec {
 namespace {
 
-constexpr std::size_t kFrameBytesMax = 64u << 20;
 constexpr Duration kRestartPauseMax{30000};
 constexpr int kHandshakeTimeoutMs = 120000;
 
@@ -52,7 +51,7 @@ Result<std::unique_ptr<Zygote>> Zygote::Open(const std::string& python, EventLoo
   std::unique_ptr<Zygote> zygote(new Zygote(python, loop, clock));
   if (const auto spawned = zygote->Spawn(); !spawned) return spawned.error();
   while (!zygote->greeted_) {
-    pollfd ready{zygote->fd_, POLLIN, 0};
+    pollfd ready{zygote->channel_.fd(), POLLIN, 0};
     const int count = poll(&ready, 1, kHandshakeTimeoutMs);
     if (count < 0 && errno == EINTR) continue;
     if (count == 0) {
@@ -79,37 +78,30 @@ Zygote::~Zygote() {
 }
 
 Status Zygote::Spawn() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return Error{ErrorCode::kInternal, std::string("socketpair: ") + std::strerror(errno)};
-  }
+  const auto theirs = channel_.OpenPair();
+  if (!theirs) return theirs.error();
   std::vector<std::string> words{python_, "-m", "zk_executor.worker.zygote", "--fd",
-                                 std::to_string(ends[1])};
+                                 std::to_string(*theirs)};
   std::vector<char*> arguments;
   for (auto& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   const pid_t parent = getpid();
   const pid_t pid = fork();
-  if (pid == 0) BecomeZygote(ends[1], parent, arguments.data());
+  if (pid == 0) BecomeZygote(*theirs, parent, arguments.data());
   const int failure = errno;
-  close(ends[1]);
+  close(*theirs);
   if (pid < 0) {
-    close(ends[0]);
+    channel_.Close();
     return Error{ErrorCode::kInternal, std::string("fork: ") + std::strerror(failure)};
   }
-  fcntl(ends[0], F_SETFL, O_NONBLOCK);
   pid_ = pid;
-  fd_ = ends[0];
   ready_ = false;
   greeted_ = false;
-  in_.clear();
-  out_.clear();
   return Done{};
 }
 
 void Zygote::CloseProcess() {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  channel_.Close();
   if (pid_ > 0) {
     // It kills what is below it first; that is why it is waited for.
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
@@ -120,51 +112,56 @@ void Zygote::CloseProcess() {
 
 void Zygote::Start(const std::string& dispatch_id, const std::string& workload) {
   runs_.insert(dispatch_id);
-  if (fd_ < 0) return;  // told at the next turn, by Ready()
-  Send({{"op", "run"}, {"id", dispatch_id}, {"workload", workload}});
+  if (channel_.fd() < 0) return;  // told at the next turn, by Ready()
+  channel_.Send({{"op", "run"}, {"id", dispatch_id}, {"workload", workload}});
 }
 
 void Zygote::Kill(const std::string& dispatch_id, Signal signal) {
-  if (fd_ < 0 || !runs_.contains(dispatch_id)) return;
-  Send({{"op", "kill"},
-        {"id", dispatch_id},
-        {"signal", signal == Signal::kKill ? SIGKILL : SIGTERM}});
+  if (channel_.fd() < 0 || !runs_.contains(dispatch_id)) return;
+  channel_.Send({{"op", "kill"},
+                 {"id", dispatch_id},
+                 {"signal", signal == Signal::kKill ? SIGKILL : SIGTERM}});
 }
 
-void Zygote::Send(const nlohmann::json& message) {
-  // What is not UTF-8 can't come from Airflow's JSON; it must not stop us either.
-  const auto body = message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  const auto size = static_cast<std::uint32_t>(body.size());
-  for (int shift = 24; shift >= 0; shift -= 8) out_ += static_cast<char>((size >> shift) & 0xff);
-  out_ += body;
-  Flush();
+void Zygote::Fork(int child, const Sockets& sockets) {
+  if (channel_.fd() < 0) forks_lost_ = true;
+  channel_.Send({{"op", "fork"}, {"child", child}, {"fds", sockets.size()}},
+                {sockets.begin(), sockets.end()});
 }
 
-void Zygote::Flush() {
-  while (!out_.empty()) {
-    const auto sent = send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL);
-    if (sent < 0) {
-      if (errno == EINTR) continue;
-      return;  // full: when writable again. Closed: seen when reading.
-    }
-    out_.erase(0, static_cast<std::size_t>(sent));
-  }
+void Zygote::Attend(const nlohmann::json& what, int fd) {
+  auto message = what;
+  message["fds"] = 1;
+  channel_.Send(message, {fd});
+}
+
+void Zygote::Upload(const nlohmann::json& what, std::function<void()> done) {
+  auto message = what;
+  message["op"] = "upload";
+  message["upload"] = ++next_upload_;
+  uploads_[next_upload_] = std::move(done);
+  if (channel_.fd() < 0) forks_lost_ = true;
+  channel_.Send(message);
 }
 
 PollSource::Request Zygote::Prepare() {
   Request request;
-  if (fd_ < 0) {
-    request.wait = runs_.empty() ? Duration{200} : Duration{0};
+  if (channel_.fd() < 0) {
+    request.wait = runs_.empty() && !forks_lost_ ? Duration{200} : Duration{0};
     return request;
   }
-  request.fd = fd_;
+  request.fd = channel_.fd();
   request.events = POLLIN;
-  if (!out_.empty()) request.events |= POLLOUT;
+  if (channel_.pending()) request.events |= POLLOUT;
   return request;
 }
 
 void Zygote::Ready(short revents) {
-  if (fd_ < 0) {
+  if (channel_.fd() < 0) {
+    if (std::exchange(forks_lost_, false) && fork_listener_ != nullptr) {
+      fork_listener_->OnLost(*this);
+    }
+    for (const auto& [upload, done] : std::exchange(uploads_, {})) done();
     const auto lost = std::exchange(runs_, {});
     for (const auto& id : lost) {
       if (listener_ == nullptr) continue;
@@ -178,33 +175,19 @@ void Zygote::Ready(short revents) {
     }
     return;
   }
-  if ((revents & POLLOUT) != 0) Flush();
+  if ((revents & POLLOUT) != 0) channel_.Flush();
   if ((revents & (POLLIN | POLLHUP | POLLERR)) != 0 && !Receive()) OnDeath();
 }
 
 bool Zygote::Receive() {
-  char chunk[65536];
-  for (;;) {
-    const auto got = recv(fd_, chunk, sizeof chunk, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-    if (got <= 0) return false;
-    in_.append(chunk, static_cast<std::size_t>(got));
-  }
-  while (in_.size() >= 4) {
-    std::size_t size = 0;
-    for (int i = 0; i < 4; ++i)
-      size = size << 8 | static_cast<unsigned char>(in_[static_cast<std::size_t>(i)]);
-    if (size > kFrameBytesMax) return false;
-    if (in_.size() < 4 + size) break;
-    const auto message = nlohmann::json::parse(in_.substr(4, size), nullptr, false);
-    in_.erase(0, 4 + size);
-    if (message.is_object()) Handle(message);
-  }
-  return true;
+  const bool open = channel_.Receive();
+  nlohmann::json message;
+  std::vector<int> fds;
+  while (channel_.Pop(&message, &fds)) Handle(message, fds);
+  return open;
 }
 
-void Zygote::Handle(const nlohmann::json& message) {
+void Zygote::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
   const auto event = message.value("event", "");
   if (event == "hello") {
     greeted_ = true;
@@ -227,14 +210,19 @@ void Zygote::Handle(const nlohmann::json& message) {
     const auto id = message.value("id", "");
     if (runs_.erase(id) == 0 || listener_ == nullptr) return;
     listener_->OnExit({id, message.value("outcome", "failed"), message.value("info", "")});
+  } else if (event == "uploaded") {
+    const auto upload = uploads_.extract(message.value("upload", 0));
+    if (!upload.empty()) upload.mapped()();
+  } else if (fork_listener_ != nullptr) {
+    TellForkEvent(message, fds, fork_listener_);
   }
 }
 
 void Zygote::OnDeath() {
   const bool was_ready = ready_;
   ready_ = false;
-  close(fd_);
-  fd_ = -1;
+  channel_.Close();
+  forks_lost_ = true;
   int status = 0;
   kill(pid_, SIGKILL);  // it may be stuck with its channel closed
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {

@@ -150,6 +150,43 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "Python modules, separated by commas, that a worker imports once for all its tasks, on top "
         "of Airflow's own. They must not start threads or open connections when imported.",
     ),
+    "supervisor": _option(
+        "string",
+        "auto",
+        "airflow",
+        "Who supervises tasks. native: the worker itself, without a second Python process per "
+        "task. airflow: Airflow's own supervisor. auto: native with versions of Airflow that it "
+        "was verified with, else airflow. What the native one can't run (callbacks, connection "
+        "tests, queues of other languages) always goes to Airflow's; a metric counts it by reason.",
+    ),
+    "templates": _option(
+        "boolean",
+        "True",
+        "False",
+        "Fork tasks from processes that have parsed their DAG file already. A file that reads "
+        "more than code while it is parsed is parsed in each task, as is every file if this is off.",
+    ),
+    "template_max_age": _option(
+        "float",
+        "",
+        "300",
+        "Seconds after which a DAG file is parsed anew though it has not changed. Empty: "
+        "[dag_processor] min_file_process_interval.",
+    ),
+    "template_memory_mb": _option(
+        "integer",
+        "1024",
+        "4096",
+        "Memory that the templates of a worker may use together, in MB of proportional set size. "
+        "The least recently used go first.",
+    ),
+    "template_idle_children": _option(
+        "integer",
+        "1",
+        "4",
+        "How many processes each template in use forks ahead, so that a start has not to wait for "
+        "a fork.",
+    ),
 }
 
 DEFAULTS: dict[str, str] = {name: option["default"] for name, option in OPTIONS.items()}

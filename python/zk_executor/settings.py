@@ -18,6 +18,7 @@ from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION
 
 _T = TypeVar("_T", int, float)
 
+SUPERVISORS = ("auto", "native", "airflow")
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error")
 _DEFAULT_ZOOKEEPER_PORT = 2181
 _SHORTEST_SECRET = 8
@@ -73,6 +74,11 @@ class WorkerSettings:
     journal_dir: str
     log_level: str
     preload: tuple[str, ...]
+    supervisor: str
+    templates: bool
+    template_max_age: float
+    template_memory_mb: int
+    template_idle_children: int
 
 
 def read_executor_settings(conf: Conf) -> ExecutorSettings:
@@ -106,6 +112,11 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         journal_dir=_journal_dir(option("worker_journal_dir")),
         log_level=_log_level(option("worker_log_level")),
         preload=_modules(option("preload")),
+        supervisor=_supervisor(option("supervisor")),
+        templates=_boolean(option, "templates"),
+        template_max_age=_template_max_age(option),
+        template_memory_mb=_number(option, "template_memory_mb", int, 0, 1_000_000),
+        template_idle_children=_number(option, "template_idle_children", int, 0, 64),
     )
 
 
@@ -140,6 +151,27 @@ def _number(option: Callable[[str], str], name: str, kind: type[_T], low: float,
     if not low <= value <= high:  # also refuses nan
         raise error
     return value
+
+
+def _boolean(option: Callable[[str], str], name: str) -> bool:
+    text = option(name).lower()
+    if text in ("true", "t", "1", "yes", "on"):
+        return True
+    if text in ("false", "f", "0", "no", "off"):
+        return False
+    raise _invalid(name, option(name), "must be True or False")
+
+
+def _supervisor(text: str) -> str:
+    if text.lower() not in SUPERVISORS:
+        raise _invalid("supervisor", text, f"must be one of {', '.join(SUPERVISORS)}")
+    return text.lower()
+
+
+def _template_max_age(option: Callable[[str], str]) -> float:
+    if not option("template_max_age"):
+        return float(_global("dag_processor", "min_file_process_interval", "30"))
+    return _number(option, "template_max_age", float, 0, 30 * 24 * 3600)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -18,6 +18,9 @@
 
 #include "common/clock.h"
 #include "common/event_loop.h"
+#include "worker/observer.h"
+#include "worker/supervise/api_client.h"
+#include "worker/supervise/native_launcher.h"
 #include "worker/zygote.h"
 
 namespace zkexec {
@@ -66,7 +69,8 @@ class Lines : public PollSource, public Launcher::Listener {
   void Obey(const nlohmann::json& line) {
     if (line.contains("kill")) {
       const bool kill = line.at("signal") == "kill";
-      launcher_->Kill(line.at("kill"), kill ? Launcher::Signal::kKill : Launcher::Signal::kTerminate);
+      launcher_->Kill(line.at("kill"),
+                      kill ? Launcher::Signal::kKill : Launcher::Signal::kTerminate);
       return;
     }
     const std::string id = line.at("id");
@@ -91,6 +95,15 @@ class Lines : public PollSource, public Launcher::Listener {
   bool closed_ = false;
 };
 
+// Who supervised and what was forked from, on stderr.
+class Told : public Observer {
+ public:
+  void OnSupervised(const std::string& by, const std::string& reason) override {
+    std::cerr << "supervised by=" << by << " reason=" << reason << '\n';
+  }
+  void OnForked(const std::string& how) override { std::cerr << "forked from=" << how << '\n'; }
+};
+
 // Keeps stdin and stdout to ourselves: the zygote and what it forks inherit the
 // descriptors 0 to 2.
 Lines TakeStandardStreams() {
@@ -113,12 +126,20 @@ int Main(const std::string& python) {
     std::cerr << opened.error().message << '\n';
     return 2;
   }
-  auto& launcher = **opened;
+  auto& zygote = **opened;
+  const auto api = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+  if (!api) {
+    std::cerr << api.error().message << '\n';
+    return 2;
+  }
+  Told told;
+  NativeLauncher launcher(NativeLauncher::Options::Make(zygote.configuration()), zygote, **api,
+                          loop, clock, told);
   lines.SetLauncher(&launcher);
   launcher.SetListener(&lines);
-  while (!launcher.ready()) {
-    if (!launcher.fatal().empty()) {
-      std::cerr << launcher.fatal() << '\n';
+  while (!zygote.ready()) {
+    if (!zygote.fatal().empty()) {
+      std::cerr << zygote.fatal() << '\n';
       return 2;
     }
     loop.Turn(kTurn);

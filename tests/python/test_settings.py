@@ -52,6 +52,11 @@ INVALID = [
     ("relist_interval", "0"),
     ("worker_journal_dir", "not/absolute"),
     ("worker_log_level", "loud"),
+    ("supervisor", "celery"),
+    ("templates", "perhaps"),
+    ("template_max_age", "soon"),
+    ("template_memory_mb", "-1"),
+    ("template_idle_children", "1000"),
     ("preload", "numpy,import os"),
 ]
 
@@ -104,6 +109,11 @@ def test_defaults_are_valid():
         "journal_dir": os.path.join(AIRFLOW_HOME, "zk-worker"),
         "log_level": "info",
         "preload": (),
+        "supervisor": "auto",
+        "templates": True,
+        "template_max_age": 30.0,
+        "template_memory_mb": 1024,
+        "template_idle_children": 1,
     }
 
 

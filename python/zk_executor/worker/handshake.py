@@ -40,6 +40,7 @@ def read() -> dict[str, Any]:
 
     from zk_executor import __version__
     from zk_executor.settings import read_executor_settings, read_worker_settings
+    from zk_executor.worker import supervise_facts
 
     shared = read_executor_settings(conf)
     settings = read_worker_settings(conf)
@@ -65,6 +66,12 @@ def read() -> dict[str, Any]:
         "journal_dir": settings.journal_dir,
         "log_level": settings.log_level,
         "preload": list(settings.preload),
+        "supervisor": settings.supervisor,
+        "templates": settings.templates,
+        "template_max_age_s": settings.template_max_age,
+        "template_memory_mb": settings.template_memory_mb,
+        "template_idle_children": settings.template_idle_children,
+        "supervise": {} if settings.supervisor == "airflow" else supervise_facts.read(conf),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),
         "base_log_folder": os.path.expanduser(
             conf.get_mandatory_value("logging", "base_log_folder")

@@ -11,8 +11,11 @@ and serves.
 One thread, always: it forks. It must not log through Airflow's loggers either: a logger that
 was used here stays bound to this process's output in every fork.
 
-Messages from the worker: ``{"op": "run", "id", "workload"}``, ``{"op": "kill", "id", "signal"}``.
-Messages to it: ``{"event": "hello" | "failed" | "ready" | "started" | "exited", …}``.
+Messages from the worker: ``{"op": "run", "id", "workload"}``, ``{"op": "kill", "id", "signal"}``
+for what Airflow's own supervisor runs; for the native one ``fork`` (see forks.py), ``template``,
+``helper``, ``upload``.
+Messages to it: ``{"event": "hello" | "failed" | "ready" | "started" | "exited" | "uploaded", …}``,
+those of forks.py, and ``learnt``.
 When the worker's end closes, the worker is dead: everything below this process is killed.
 """
 
@@ -31,8 +34,9 @@ import sys
 import time
 from typing import Any
 
-from zk_executor.worker import handshake, hostname, processes, workload
+from zk_executor.worker import handshake, helper, hostname, processes, template, workload
 from zk_executor.worker.channel import Channel, ChannelClosed
+from zk_executor.worker.forks import Forks
 
 PRELOAD = (
     "airflow.executors.base_executor",
@@ -65,6 +69,9 @@ class Zygote:
         self._channel = channel
         self._server = server
         self._runs: dict[int, tuple[str, int]] = {}  # pid: dispatch id, fd of its report
+        self._forks = Forks(channel)
+        self._uploads: dict[int, int] = {}  # pid: the worker's number
+        self._attended: set[int] = set()  # pids of what _attend() forked
         self._cleanup_interval = bundle_cleanup_interval
         self._next_cleanup = time.monotonic() + bundle_cleanup_interval
         self._wakeup, wake = socket.socketpair()
@@ -101,6 +108,37 @@ class Zygote:
             self._run(message["id"], message["workload"])
         elif message["op"] == "kill":
             self._kill(message["id"], message["signal"])
+        elif message["op"] == "fork":
+            self._forks.fork(message, self._become_child)
+        elif message["op"] in ("template", "helper", "upload"):
+            self._attend(message)
+
+    def _attend(self, message: dict[str, Any]) -> None:
+        """Fork a process that talks with the worker itself, or that does one thing for it."""
+        parent = os.getpid()
+        pid = -1
+        with contextlib.suppress(OSError):
+            pid = os.fork()
+        if pid == 0:
+            try:
+                self._become_child()
+                if message["op"] == "template":
+                    template.serve(message, parent)
+                elif message["op"] == "helper":
+                    helper.serve(message, parent, self._server)
+                else:
+                    helper.upload(message, parent, self._server)
+            finally:
+                os._exit(125)
+        for fd in message.get("fds", ()):
+            os.close(fd)
+        if pid > 0:
+            self._attended.add(pid)
+        if message["op"] == "upload":
+            if pid < 0:
+                self._channel.send({"event": "uploaded", "upload": message["upload"]})
+            else:
+                self._uploads[pid] = message["upload"]
 
     def _run(self, dispatch: str, workload_json: str) -> None:
         read_end, write_end = os.pipe()
@@ -150,13 +188,18 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            self._attended.discard(pid)
             if pid in self._runs:
                 self._report(pid, os.waitstatus_to_exitcode(status))
+            elif pid in self._uploads:
+                self._channel.send({"event": "uploaded", "upload": self._uploads.pop(pid)})
+            else:
+                self._forks.reaped(pid, status, usage)
 
     def _report(self, pid: int, code: int) -> None:
         dispatch, report_fd = self._runs.pop(pid)
@@ -174,7 +217,8 @@ class Zygote:
     def _kill_strays(self) -> None:
         """A supervisor died without a word: what it left behind is now our own child."""
         for child in processes.children(os.getpid()):
-            if child not in self._runs:
+            known = child in self._runs or child in self._attended or self._forks.owns(child)
+            if not known:
                 for one in [*processes.descendants(child), child]:
                     processes.kill(one, signal.SIGKILL)
 
@@ -216,6 +260,9 @@ def _first_stage(channel: Channel, fd: int) -> None:
 
 def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
     processes.become_subreaper()
+    # "python -m" puts the working directory first; Airflow's own commands do not have it.
+    if sys.path and sys.path[0] == os.getcwd():
+        del sys.path[0]
     for name in (*PRELOAD, *settings["preload"]):
         try:
             importlib.import_module(name)

@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
+
 from conformance_tasks import plan
 
 

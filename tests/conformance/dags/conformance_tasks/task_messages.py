@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.sdk.execution_time import comms, task_runner
-from conformance_tasks import plan
 from pydantic import BaseModel, TypeAdapter
+
+from conformance_tasks import plan
 
 
 def _message(content: dict[str, Any]) -> BaseModel:

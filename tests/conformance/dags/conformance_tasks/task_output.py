@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from airflow.sdk import Connection, Variable
 from airflow.sdk.log import mask_secret
+
 from conformance_tasks import plan
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P"
@@ -59,7 +60,7 @@ def logged_lines() -> None:
     bound.info("odd", infinity=float("inf"), nan=float("nan"))
     bound.error("objects", kind=object, raw=b"\xff\x00", many={"one"})
     bound.info("reserved", level="x", timestamp="y", logger="z", exception="not one")
-    bound.info("keys", **{"with space": 1, "é": 2, "": 3, "quote\"": 4})
+    bound.info("keys", **{"with space": 1, "é": 2, "": 3, 'quote"': 4})
 
 
 def _logged_exceptions(plain: logging.Logger) -> None:

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// ApiClient: the ExecutionApi over HTTP, with connections that are kept and shared by all
+// tasks. api_client.cc alone includes cpprest's client.
+//
+// Threads:  Send() on the owner's loop, where the answers come too; cpprest's threads work
+//           between. Lifetime: borrows the loop. Answers that come after the end go nowhere.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "common/clock.h"
+#include "common/event_loop.h"
+#include "common/result.h"
+#include "worker/supervise/execution_api.h"
+
+namespace zkexec {
+
+class ApiClient : public ExecutionApi {
+ public:
+  struct Options {
+    std::string url;          // of the Execution API
+    std::string api_version;  // of the task process, which reads the answers
+    std::string user_agent;
+    Duration timeout{5000};  // until an answer begins, and for each part of it
+    std::string ca_file;     // what to trust beside the system; empty: nothing
+    std::string public_ca_file;
+    std::string certificate_file;  // ours, for servers that ask; empty: none
+    std::string key_file;
+
+    // From the zygote's handshake.
+    static Options Make(const nlohmann::json& handshake);
+  };
+
+  // Errors: kInvalid: a URL that is none, or a certificate that can't be read.
+  static Result<std::unique_ptr<ApiClient>> Open(const Options& options, EventLoop& loop);
+  ~ApiClient() override;
+
+  void Send(ApiRequest request, const std::string& token, Callback done) override;
+
+ private:
+  struct Impl;
+  explicit ApiClient(std::shared_ptr<Impl> impl);
+  const std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace zkexec

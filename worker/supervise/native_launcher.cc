@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/supervise/native_launcher.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <utility>
+
+#include "common/log.h"
+#include "worker/supervise/memory.h"
+
+namespace zkexec {
+namespace {
+
+constexpr Duration kTick{20};
+// How long the server that forked a process may take to say how it ended.
+constexpr Duration kExplanationMax{5000};
+constexpr char kServerLost[] =
+    "the worker's process that forked the task died, and the task with it";
+
+}  // namespace
+
+NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& handshake) {
+  Options options;
+  options.settings = SuperviseSettings::Make(handshake);
+  const auto mode = handshake.value("supervisor", "auto");
+  options.on = mode != "airflow";
+  const auto found = handshake.find("supervise");
+  if (found == handshake.end() || !found->is_object()) {
+    options.refusal = "handshake";
+    return options;
+  }
+  options.refusal = found->value("refusal", "");
+  // Asked for by name, it is used with versions that it was not verified with.
+  if (mode == "native" && options.refusal == "airflow_version") options.refusal.clear();
+  for (const auto& queue : found->value("foreign_queues", std::vector<std::string>{}))
+    options.foreign_queues.insert(queue);
+  options.idle_children = handshake.value("template_idle_children", options.idle_children);
+  options.templates.on = handshake.value("templates", true);
+  options.templates.max_age =
+      Duration{static_cast<Duration::rep>(handshake.value("template_max_age_s", 30.0) * 1000)};
+  options.templates.memory_bytes = handshake.value("template_memory_mb", std::int64_t{1024}) << 20;
+  return options;
+}
+
+NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi& api, EventLoop& loop,
+                               const Clock& clock, Observer& observer)
+    : options_(std::move(options)),
+      zygote_(zygote),
+      api_(api),
+      loop_(loop),
+      clock_(clock),
+      observer_(observer),
+      poller_(loop),
+      templates_(options_.templates, zygote, loop, clock, *this, observer) {
+  zygote_.SetForkListener(this);
+  loop_.Add(this);
+}
+
+NativeLauncher::~NativeLauncher() {
+  loop_.Remove(this);
+  zygote_.SetForkListener(nullptr);
+  for (auto& [id, child] : children_) {
+    child.process->SetListener(nullptr);
+    child.process->Signal(SIGKILL, true);
+  }
+  runs_.clear();
+  children_.clear();
+}
+
+void NativeLauncher::SetListener(Launcher::Listener* listener) {
+  listener_ = listener;
+  zygote_.SetListener(listener);
+}
+
+std::string NativeLauncher::WhyNotNative(const Result<TaskSpec>& spec) const {
+  if (!options_.on) return "configured";
+  if (!spec) return spec.error().code == ErrorCode::kNotFound ? "kind" : "workload";
+  if (!options_.refusal.empty()) return options_.refusal;
+  if (options_.foreign_queues.contains(spec->queue)) return "coordinator";
+  return "";
+}
+
+void NativeLauncher::Start(const std::string& dispatch_id, const std::string& workload) {
+  auto spec = TaskSpec::Parse(dispatch_id, workload);
+  const auto why = WhyNotNative(spec);
+  observer_.OnSupervised(why.empty() ? "native" : "airflow", why);
+  if (!why.empty()) {
+    if (why != "configured" && why != "kind")
+      spdlog::info("supervised by Airflow dispatch={} reason={}", dispatch_id, why);
+    return zygote_.Start(dispatch_id, workload);
+  }
+  const Template::Key key{spec->bundle_name, spec->bundle_version, spec->dag_rel_path};
+  static std::random_device seed;
+  auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, api_, zygote_,
+                                         poller_, clock_, seed(),
+                                         [this](const ExitReport& report) { ReportLater(report); });
+  if (const auto opened = run->OpenLog(); !opened) {
+    return ReportLater({dispatch_id, "failed", opened.error().message});
+  }
+  runs_[dispatch_id] = std::move(run);
+  templates_.Choose(key, [this, dispatch_id](ForkServer& server, const std::string& how) {
+    ForkFor(dispatch_id, server, how);
+  });
+}
+
+void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server,
+                             const std::string& how) {
+  const auto found = runs_.find(dispatch_id);
+  if (found == runs_.end()) return;
+  if (found->second->kill_asked()) {
+    return ReportLater({dispatch_id, "failed", "killed before it started"});
+  }
+  observer_.OnForked(how);
+  const auto idle = std::find_if(children_.begin(), children_.end(), [&](const auto& one) {
+    return one.second.server == &server && one.second.run.empty();
+  });
+  if (idle != children_.end()) {
+    Assign(idle->first, dispatch_id);
+  } else {
+    std::string why;
+    const int child = Fork(server, &why);
+    if (child == 0) return ReportLater({dispatch_id, "failed", why});
+    Assign(child, dispatch_id);
+  }
+  KeepIdle(server);
+}
+
+int NativeLauncher::Fork(ForkServer& server, std::string* why) {
+  auto process = std::make_unique<TaskProcess>(poller_);
+  const auto sockets = process->Open();
+  if (!sockets) {
+    *why = sockets.error().message;
+    return 0;
+  }
+  const int child = ++next_child_;
+  children_[child] = {&server, std::move(process), "", false};
+  templates_.CountChild(server, 1);
+  server.Fork(child, *sockets);
+  return child;
+}
+
+void NativeLauncher::KeepIdle(ForkServer& server) {
+  auto idle = std::count_if(children_.begin(), children_.end(), [&](const auto& one) {
+    return one.second.server == &server && one.second.run.empty();
+  });
+  for (std::string why; idle < options_.idle_children; ++idle)
+    if (Fork(server, &why) == 0) return;
+}
+
+void NativeLauncher::Assign(int child, const std::string& dispatch_id) {
+  auto& assigned = children_.at(child);
+  assigned.run = dispatch_id;
+  if (assigned.spawned) runs_.at(dispatch_id)->Begin(assigned.process.get());
+}
+
+void NativeLauncher::OnSpawned(int child, pid_t pid, int pidfd) {
+  const auto found = children_.find(child);
+  if (found == children_.end()) {
+    close(pidfd);
+    return;
+  }
+  found->second.spawned = true;
+  found->second.process->Attach(pid, pidfd, [this, child] { OnChildExit(child); });
+  const auto run = runs_.find(found->second.run);
+  if (run != runs_.end()) run->second->Begin(found->second.process.get());
+}
+
+void NativeLauncher::OnChildExit(int child) {
+  unexplained_.emplace_back(clock_.Now() + kExplanationMax, child);
+}
+
+void NativeLauncher::OnEnded(int child, const ProcessEnd& end) {
+  const auto found = children_.find(child);
+  if (found == children_.end()) return;
+  found->second.process->Reaped();
+  const auto run = runs_.find(found->second.run);
+  templates_.CountChild(*found->second.server, -1);
+  found->second.server = nullptr;
+  if (run == runs_.end() || !run->second->begun()) return Remove(found);
+  run->second->OnExit(end);
+}
+
+void NativeLauncher::OnForkFailed(int child, const std::string& why) {
+  const auto found = children_.find(child);
+  if (found == children_.end()) return;
+  if (!found->second.run.empty()) ReportLater({found->second.run, "failed", why});
+  templates_.CountChild(*found->second.server, -1);
+  Remove(found);
+}
+
+void NativeLauncher::OnLost(ForkServer& server) {
+  std::vector<int> lost;
+  for (const auto& [id, child] : children_)
+    if (child.server == &server) lost.push_back(id);
+  if (&server == &zygote_) templates_.LoseAll();
+  for (const int id : lost) {
+    const auto found = children_.find(id);
+    if (found == children_.end()) continue;
+    const auto run = runs_.find(found->second.run);
+    if (run != runs_.end() && !run->second->begun()) {
+      ReportLater({run->first, "failed", kServerLost});
+    }
+    found->second.process->Signal(SIGKILL, true);
+    OnEnded(id, {-SIGKILL, 0});
+  }
+}
+
+void NativeLauncher::Remove(std::map<int, Child>::iterator child) {
+  if (child->second.server != nullptr) child->second.process->Signal(SIGKILL, true);
+  children_.erase(child);
+}
+
+void NativeLauncher::Kill(const std::string& dispatch_id, Signal signal) {
+  const auto found = runs_.find(dispatch_id);
+  if (found == runs_.end()) return zygote_.Kill(dispatch_id, signal);
+  found->second->Kill(signal);
+}
+
+void NativeLauncher::ReportLater(ExitReport report) { reports_.push_back(std::move(report)); }
+
+PollSource::Request NativeLauncher::Prepare() {
+  if (!reports_.empty()) return {-1, 0, Duration{0}};
+  if (runs_.empty()) return {-1, 0, Duration{60000}};
+  auto first = TimePoint::max();
+  for (const auto& [id, run] : runs_) first = std::min(first, run->task().due());
+  if (first == TimePoint::max()) return {-1, 0, Duration{60000}};
+  const auto wait = std::chrono::ceil<Duration>(std::max(first, next_tick_) - clock_.Now());
+  return {-1, 0, std::max(Duration{0}, wait)};
+}
+
+void NativeLauncher::Ready(short) {
+  const auto now = clock_.Now();
+  if (now >= next_tick_) {
+    next_tick_ = now + kTick;
+    for (const auto& [id, run] : runs_)
+      if (run->begun()) run->task().Tick();
+    templates_.Tick();
+    while (!unexplained_.empty() && unexplained_.front().first <= now) {
+      const int child = unexplained_.front().second;
+      unexplained_.erase(unexplained_.begin());
+      OnEnded(child, {125, 0});  // nothing happens if it was explained
+    }
+    // Those that wait on a server which is not chosen any more.
+    for (auto it = children_.begin(); it != children_.end();) {
+      const auto child = it++;
+      if (child->second.run.empty() && child->second.spawned && child->second.server != nullptr &&
+          templates_.Retired(*child->second.server)) {
+        child->second.process->Signal(SIGKILL, true);
+      }
+    }
+  }
+  for (const auto& [id, run] : runs_) run->Flush();
+  for (const auto& report : std::exchange(reports_, {})) {
+    runs_.erase(report.dispatch_id);
+    for (auto it = children_.begin(); it != children_.end(); ++it) {
+      if (it->second.run != report.dispatch_id) continue;
+      Remove(it);
+      break;
+    }
+    if (listener_ != nullptr) listener_->OnExit(report);
+  }
+}
+
+std::int64_t NativeLauncher::MeasureMemory() {
+  auto next = children_.upper_bound(measured_);
+  if (next == children_.end()) next = children_.begin();
+  if (next != children_.end()) {
+    measured_ = next->first;
+    if (next->second.process->pid() > 0)
+      next->second.memory = ProportionalMemory(next->second.process->pid());
+  }
+  std::int64_t sum = 0;
+  for (const auto& [id, child] : children_)
+    if (!child.run.empty()) sum += child.memory;
+  return sum;
+}
+
+}  // namespace zkexec

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/supervise/task.h"
+
+#include <algorithm>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/log.h"
+#include "worker/supervise/time_text.h"
+
+namespace zkexec {
+
+Task::Task(TaskSpec spec, const SuperviseSettings& settings, ExecutionApi& api, const Clock& clock,
+           Io& io, std::uint64_t seed)
+    : spec_(std::move(spec)),
+      settings_(settings),
+      clock_(clock),
+      io_(io),
+      api_(api, clock, settings.retries, spec_.token, seed),
+      masker_(&settings.masking),
+      lines_(clock, masker_, settings.log_level) {}
+
+void Task::Begin(pid_t pid) {
+  pid_ = pid;
+  starting_ = true;
+  ApiRequest request{"PATCH", "task-instances/" + spec_.ti_id + "/run", "", {}};
+  request.body = "{\"state\":\"running\",\"hostname\":" + JsonString(settings_.hostname) +
+                 ",\"unixname\":" + JsonString(settings_.unixname) +
+                 ",\"pid\":" + std::to_string(pid_) +
+                 ",\"start_date\":" + JsonString(IsoTime(clock_.UnixUs())) + "}";
+  api_.Send(std::move(request), [this](const ApiAnswer& answer) { OnStartAnswer(answer); });
+}
+
+void Task::OnStartAnswer(const ApiAnswer& answer) {
+  starting_ = false;
+  if (!answer.ok()) return Refuse(answer);
+  const auto context = nlohmann::json::parse(answer.body, nullptr, false);
+  if (!context.is_object()) {
+    auto unreadable = answer;
+    unreadable.status = 0;
+    unreadable.failure = "the API server's answer to the start is not JSON";
+    return Refuse(unreadable);
+  }
+  started_ = true;
+  should_retry_ = context.value("should_retry", false);
+  // /run has just set the time of the last heartbeat: the first is due an interval later.
+  next_heartbeat_ = clock_.Now() + settings_.heartbeat_interval;
+  // The server has a start date for what resumes from a deferral only.
+  const auto date = context.find("start_date");
+  const auto start_date = date != context.end() && date->is_string() ? date->get<std::string>()
+                                                                     : IsoTime(clock_.UnixUs());
+  const auto details =
+      "{\"ti\":" + spec_.ti_json + ",\"dag_rel_path\":" + JsonString(spec_.dag_rel_path) +
+      ",\"bundle_info\":" + spec_.bundle_json + ",\"start_date\":" + JsonString(start_date) +
+      ",\"ti_context\":" + answer.body +
+      ",\"sentry_integration\":" + JsonString(spec_.sentry_integration) +
+      ",\"type\":\"StartupDetails\"}";
+  const auto frame = ResponseFrame(0, details, "");
+  if (!frame) {
+    auto unreadable = answer;
+    unreadable.status = 0;
+    unreadable.failure = "the API server's answer to the start: " + frame.error().message;
+    return Refuse(unreadable);
+  }
+  if (!end_) io_.Write(*frame);
+  EndIfOver();
+}
+
+void Task::Refuse(const ApiAnswer& answer) {
+  ExitReport report{spec_.dispatch_id, "failed", ""};
+  const auto body = nlohmann::json::parse(answer.body, nullptr, false);
+  std::string detail;
+  if (body.is_object() && body.contains("detail")) {
+    detail = body["detail"].is_string() ? body["detail"].get<std::string>() : body["detail"].dump();
+  }
+  report.info = answer.status == 0
+                    ? answer.failure
+                    : "the API server refused the start with status " +
+                          std::to_string(answer.status) + (detail.empty() ? "" : ": " + detail);
+  if (answer.status == 409 && body.is_object() && body.contains("detail") &&
+      body["detail"].is_object() && body["detail"].value("reason", "") == "invalid_state" &&
+      body["detail"].value("previous_state", "") == "running") {
+    report.outcome = "already_running";
+  } else if (answer.status == 404 || answer.status == 409) {
+    report.outcome = "stale";
+  } else if (answer.status == 401 || answer.status == 403) {
+    report.outcome = "token";
+  }
+  spdlog::warn("start refused dispatch={} status={} info=\"{}\"", spec_.dispatch_id, answer.status,
+               report.info);
+  refusal_ = std::move(report);
+  expected_signal_ = SIGKILL;
+  if (!end_) io_.Signal(SIGKILL, true);
+  EndIfOver();
+}
+
+void Task::OnText(std::string_view line, bool is_error) {
+  io_.Log(lines_.FromText(line, is_error ? "task.stderr" : "task.stdout",
+                          is_error ? LogLines::kError : LogLines::kInfo));
+}
+
+void Task::HeartbeatIfDue() {
+  if (beating_ || end_ || server_stopped_ || !terminal_.empty() || clock_.Now() < next_heartbeat_)
+    return;
+  beating_ = true;
+  next_heartbeat_ = clock_.Now() + settings_.heartbeat_interval;
+  ApiRequest request{"PUT", "task-instances/" + spec_.ti_id + "/heartbeat", "", {}};
+  request.body =
+      "{\"hostname\":" + JsonString(settings_.hostname) + ",\"pid\":" + std::to_string(pid_) + "}";
+  api_.Send(std::move(request), [this](const ApiAnswer& answer) { OnHeartbeatAnswer(answer); });
+}
+
+void Task::OnHeartbeatAnswer(const ApiAnswer& answer) {
+  beating_ = false;
+  if (end_ || server_stopped_) return;
+  if (answer.ok()) {
+    failed_heartbeats_ = 0;
+    return;
+  }
+  if (IsApiError(answer) &&
+      (answer.status == 404 || answer.status == 409 || answer.status == 410)) {
+    const auto body = nlohmann::ordered_json::parse(answer.body, nullptr, false);
+    const auto detail =
+        body.is_object() && body.contains("detail") ? body["detail"].dump() : body.dump();
+    spdlog::warn("API server says the task must not run any more dispatch={} status={}",
+                 spec_.dispatch_id, answer.status);
+    io_.Log(
+        lines_.Own(LogLines::kError,
+                   "Server indicated the task shouldn't be running anymore. Terminating process",
+                   {{"detail", detail}}));
+    server_stopped_ = true;
+    return Terminate();
+  }
+  ++failed_heartbeats_;
+  spdlog::warn("heartbeat failed dispatch={} failed={} max={} status={} error=\"{}\"",
+               spec_.dispatch_id, failed_heartbeats_, settings_.failed_heartbeats_max,
+               answer.status, answer.failure);
+  if (failed_heartbeats_ >= settings_.failed_heartbeats_max) Terminate();
+}
+
+void Task::Terminate() {
+  if (end_ || expected_signal_ != 0) return;
+  expected_signal_ = SIGTERM;
+  escalate_at_ = clock_.Now() + settings_.escalation;
+  io_.Signal(SIGTERM, true);
+}
+
+void Task::Kill(Launcher::Signal signal) {
+  if (end_) return;
+  killed_by_us_ = true;
+  if (signal == Launcher::Signal::kKill) {
+    io_.Signal(SIGKILL, true);
+  } else {
+    // The task alone: its handler runs the operator's on_kill, which ends the rest.
+    io_.Signal(SIGTERM, false);
+  }
+}
+
+void Task::Tick() {
+  const auto now = clock_.Now();
+  api_.Tick();
+  if (end_) {
+    if (!streams_closed_ && now - exited_at_ >= settings_.socket_cleanup) {
+      spdlog::warn("process ended with open streams; closing them dispatch={} pid={}",
+                   spec_.dispatch_id, pid_);
+      io_.CloseStreams();
+      streams_closed_ = true;
+      EndIfOver();
+    }
+    return;
+  }
+  if (now >= escalate_at_) {
+    escalate_at_ = TimePoint::max();
+    expected_signal_ = SIGKILL;
+    io_.Signal(SIGKILL, true);
+  }
+  if (!started_) return;
+  HeartbeatIfDue();
+  if (!terminal_.empty() && told_at_ != TimePoint{} &&
+      now - told_at_ > settings_.success_overtime && expected_signal_ == 0) {
+    spdlog::warn("task success overtime reached; terminating dispatch={}", spec_.dispatch_id);
+    Terminate();
+  }
+}
+
+TimePoint Task::due() const {
+  auto first = api_.due();
+  if (end_) return streams_closed_ ? first : std::min(first, exited_at_ + settings_.socket_cleanup);
+  first = std::min(first, escalate_at_);
+  if (!started_) return first;
+  if (!beating_ && !server_stopped_ && terminal_.empty()) first = std::min(first, next_heartbeat_);
+  if (!terminal_.empty() && told_at_ != TimePoint{} && expected_signal_ == 0)
+    first = std::min(first, told_at_ + settings_.success_overtime + Duration{1});
+  return first;
+}
+
+}  // namespace zkexec

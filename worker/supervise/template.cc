@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/supervise/template.h"
+
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace zkexec {
+
+bool Dependency::Unchanged() const {
+  struct stat now{};
+  if (stat(path.c_str(), &now) != 0) return false;
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  return now.st_mtim.tv_sec * kSecond + now.st_mtim.tv_nsec == mtime_ns &&
+         now.st_ctim.tv_sec * kSecond + now.st_ctim.tv_nsec == ctime_ns && now.st_size == size &&
+         now.st_ino == inode;
+}
+
+Template::Template(Key key, EventLoop& loop, const Clock& clock, ForkServer::Listener& listener)
+    : key_(std::move(key)), loop_(loop), clock_(clock), listener_(listener), born_(clock.Now()) {
+  loop_.Add(this);
+}
+
+Template::~Template() { loop_.Remove(this); }
+
+void Template::Begin(Zygote& zygote, const std::vector<std::string>& modules,
+                     std::function<void(Template&)> parsed,
+                     std::function<void(const std::vector<std::string>&)> learnt) {
+  parsed_ = std::move(parsed);
+  learnt_ = std::move(learnt);
+  const auto theirs = channel_.OpenPair();
+  if (!theirs) {
+    // Told at the next turn: the channel is closed.
+    detail_ = theirs.error().message;
+    return;
+  }
+  nlohmann::json what{{"op", "template"},
+                      {"bundle", key_.bundle},
+                      {"version", nullptr},
+                      {"path", key_.path},
+                      {"modules", modules}};
+  if (!key_.version.empty()) what["version"] = key_.version;
+  zygote.Attend(what, *theirs);
+}
+
+void Template::Fork(int child, const Sockets& sockets) {
+  channel_.Send({{"op", "fork"}, {"child", child}, {"fds", sockets.size()}},
+                {sockets.begin(), sockets.end()});
+}
+
+bool Template::Fresh() const {
+  return state_ == State::kReady && channel_.fd() >= 0 && Unchanged();
+}
+
+bool Template::Unchanged() const {
+  return std::all_of(dependencies_.begin(), dependencies_.end(),
+                     [](const Dependency& one) { return one.Unchanged(); });
+}
+
+PollSource::Request Template::Prepare() {
+  if (channel_.fd() < 0) return {-1, 0, state_ == State::kParsing ? Duration{0} : Duration{60000}};
+  Request request{channel_.fd(), POLLIN, Duration{60000}};
+  if (channel_.pending()) request.events |= POLLOUT;
+  return request;
+}
+
+void Template::Ready(short revents) {
+  if (channel_.fd() < 0) {
+    if (state_ == State::kParsing) Lose();
+    return;
+  }
+  if ((revents & POLLOUT) != 0) channel_.Flush();
+  if ((revents & (POLLIN | POLLHUP | POLLERR)) == 0) return;
+  const bool open = channel_.Receive();
+  nlohmann::json message;
+  std::vector<int> fds;
+  while (channel_.Pop(&message, &fds)) Handle(message, fds);
+  if (!open) Lose();
+}
+
+void Template::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
+  const auto event = message.value("event", "");
+  if (event == "learnt") {
+    return learnt_(message.value("modules", std::vector<std::string>{}));
+  }
+  if (event != "parsed") return TellForkEvent(message, fds, &listener_);
+  pid_ = message.value("pid", 0);
+  for (const auto& one : message.value("dependencies", nlohmann::json::array())) {
+    dependencies_.push_back({one.value("path", ""), one.value("mtime_ns", std::int64_t{0}),
+                             one.value("ctime_ns", std::int64_t{0}),
+                             one.value("size", std::int64_t{0}),
+                             one.value("inode", std::uint64_t{0})});
+  }
+  const auto reason = message.value("reason", "");
+  Settle(reason.empty() ? State::kReady : State::kFailed, reason, message.value("detail", ""));
+}
+
+void Template::Settle(State state, const std::string& reason, const std::string& detail) {
+  state_ = state;
+  reason_ = reason;
+  detail_ = detail;
+  if (const auto parsed = std::exchange(parsed_, {})) parsed(*this);
+}
+
+void Template::Lose() {
+  channel_.Close();
+  if (state_ == State::kParsing) {
+    return Settle(State::kFailed, "died", "the process that parses the DAG file ended");
+  }
+  state_ = State::kFailed;
+  reason_ = "died";
+  listener_.OnLost(*this);
+}
+
+}  // namespace zkexec
