@@ -164,7 +164,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "True",
         "False",
         "Fork tasks from processes that have parsed their DAG file already. A file that reads "
-        "more than code while it is parsed is parsed in each task, as is every file if this is off.",
+        "more than code while it is parsed is parsed in each task, as are all if this is off.",
     ),
     "template_max_age": _option(
         "float",

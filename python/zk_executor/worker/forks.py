@@ -43,11 +43,11 @@ class Forks:
         self,
         message: dict[str, Any],
         let_go: Callable[[], None],
-        prepare: Callable[[int], None] | None = None,
+        prepare: Callable[[int], int] | None = None,
     ) -> None:
         """
         Fork one child. ``let_go`` closes in it what is the server's; ``prepare`` is called in
-        it with the descriptor of its log events.
+        it with the descriptor of its log events, and returns the one to set up logging for.
         """
         child, fds = message["child"], message["fds"]
         parent = os.getpid()
@@ -93,7 +93,7 @@ def become_task(
     fds: list[int],
     parent: int,
     let_go: Callable[[], None],
-    prepare: Callable[[int], None] | None,
+    prepare: Callable[[int], int] | None,
     lessons: socket.socket | None,
 ) -> NoReturn:
     """Be a task process: boot, wait for the task, run it. Never returns."""
@@ -105,7 +105,7 @@ def become_task(
             signal.signal(number, signal.SIG_DFL)
         requests, stdout, stderr, log_fd = fds
         if prepare is not None:
-            prepare(log_fd)
+            log_fd = prepare(log_fd)
         from airflow.sdk.execution_time import supervisor
 
         supervisor._fork_main(

@@ -34,7 +34,15 @@ import sys
 import time
 from typing import Any
 
-from zk_executor.worker import handshake, helper, hostname, processes, template, workload
+from zk_executor.worker import (
+    handshake,
+    helper,
+    hostname,
+    processes,
+    template,
+    warm,
+    workload,
+)
 from zk_executor.worker.channel import Channel, ChannelClosed
 from zk_executor.worker.forks import Forks
 
@@ -271,6 +279,7 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
                 message = f"[zk_executor] preload: cannot import {name}: {error}"
                 channel.send({"event": "failed", "invalid": True, "message": message})
                 sys.exit(2)
+    warm.share_adapters()
     zygote = Zygote(channel, settings["server"], settings["bundle_cleanup_interval"])
     gc.collect()
     gc.freeze()
