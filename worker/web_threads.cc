@@ -2,11 +2,14 @@
 #include "worker/web_threads.h"
 
 #include <openssl/crypto.h>
+
+// clang-format off
+#include <utility>  // first: a header of boost below uses it without including it
 #include <pplx/threadpool.h>
+// clang-format on
 
 #include <csignal>
 #include <exception>
-#include <utility>  // which boost, below, forgets
 
 namespace zkexec {
 

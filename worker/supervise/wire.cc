@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/wire.h"
 
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -241,7 +242,10 @@ class Packer : public nlohmann::json_sax<nlohmann::json> {
       return false;
     }
     Count();
-    Pack().pack_double(value);
+    // Not pack_double(): it makes an integer of 1.0.
+    *out_ += static_cast<char>(0xcb);
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    for (int shift = 56; shift >= 0; shift -= 8) *out_ += static_cast<char>(bits >> shift & 0xff);
     return true;
   }
   bool string(string_t& value) override {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/supervise/log_lines.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/fakes/fake_clock.h"
+
+namespace zkexec {
+namespace {
+
+class LogLinesTest : public ::testing::Test {
+ protected:
+  FakeClock clock_;
+  Masker::Rules rules_{true, {"password", "secret", "api_key"}, 5};
+  Masker masker_{&rules_};
+  LogLines lines_{clock_, masker_, LogLines::kInfo};
+
+  nlohmann::ordered_json Read(const std::string& line) {
+    EXPECT_TRUE(line.ends_with('\n')) << line;
+    return nlohmann::ordered_json::parse(line);
+  }
+};
+
+TEST_F(LogLinesTest, AnEventIsWrittenAsItCame) {
+  const std::string line =
+      R"({"timestamp":"2026-01-02T03:04:05.1Z","level":"info","event":"hi","n":1.0,"a":"ü\n"})";
+  EXPECT_EQ(lines_.FromEvent(line), line + "\n");
+}
+
+TEST_F(LogLinesTest, AnExceptionIsRenamedForAirflowsPages) {
+  const auto line = Read(lines_.FromEvent(
+      R"({"timestamp":"t","level":"error","event":"boom","exception":[{"exc_type":"E"}],"x":1})"));
+  EXPECT_FALSE(line.contains("exception"));
+  EXPECT_EQ(line["error_detail"][0]["exc_type"], "E");
+}
+
+TEST_F(LogLinesTest, ALineThatIsNoEventOrHasNoLevelIsDropped) {
+  for (const auto* line : {"", "nonsense", "[]", "{}", R"({"event":"x"})",
+                           R"({"level":"loud","event":"x"})", R"({"level":3,"event":"x"})"})
+    EXPECT_EQ(lines_.FromEvent(line), "") << line;
+}
+
+TEST_F(LogLinesTest, TimeLevelAndEventComeFirst) {
+  const auto line = lines_.FromEvent(R"({"b":2,"event":"x","level":"warn"})");
+  EXPECT_EQ(line.find("{\"timestamp\":\""), 0u);
+  EXPECT_NE(line.find("\"level\":\"warning\",\"event\":\"x\",\"b\":2}"), std::string::npos);
+}
+
+TEST_F(LogLinesTest, ASecretIsMaskedWhereverItStands) {
+  masker_.AddText("hunter22222");
+  masker_.AddText("with \"quotes\"\n");
+  const auto event = lines_.FromEvent(
+      R"({"timestamp":"t","level":"info","event":"is hunter22222","d":{"e":["hunter22222"]}})");
+  EXPECT_EQ(event.find("hunter"), std::string::npos) << event;
+  EXPECT_EQ(lines_.FromText("it is hunter22222!", "task.stdout", LogLines::kInfo).find("hunter"),
+            std::string::npos);
+  const auto quoted =
+      lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"so with \"quotes\"\n it"})");
+  EXPECT_EQ(Read(quoted)["event"], "so *** it");
+}
+
+TEST_F(LogLinesTest, ATellingKeyHidesAllBelowItAtAnyDepth) {
+  const auto line = Read(lines_.FromEvent(
+      R"({"timestamp":"t","level":"info","event":"x","a":{"b":[{"My-API key":"v","n":1}]},)"
+      R"("DB_Password":{"x":"y","z":["w",2]}})"));
+  EXPECT_EQ(line["a"]["b"][0]["My-API key"], "***");
+  EXPECT_EQ(line["a"]["b"][0]["n"], 1);
+  EXPECT_EQ(line["DB_Password"]["x"], "***");
+  EXPECT_EQ(line["DB_Password"]["z"][1], 2);
+}
+
+TEST_F(LogLinesTest, ShortSecretsAndAirflowItselfAreShown) {
+  masker_.AddText("four");
+  masker_.AddText("airflow");
+  masker_.AddText("Visible", "a harmless name");
+  EXPECT_EQ(masker_.RedactText("four airflow Visible"), "four airflow Visible");
+  masker_.AddText("Hidden", "my_secret");
+  EXPECT_EQ(masker_.RedactText("Hidden"), "***");
+}
+
+TEST_F(LogLinesTest, OfTwoSecretsThatBeginAlikeTheLongerIsMaskedWhole) {
+  masker_.AddText("abcde");
+  masker_.AddText("abcdefgh");
+  EXPECT_EQ(masker_.RedactText("abcdefgh abcdex"), "*** ***x");
+}
+
+TEST_F(LogLinesTest, TokensAreCutInEventsAndText) {
+  EXPECT_EQ(RedactTokens("x eyJ0eXAi.abc-_9 y"), "x eyJ*** y");
+  const auto line = Read(
+      lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"eyJabc","k":{"v":"eyJabc"}})"));
+  EXPECT_EQ(line["event"], "eyJ***");
+  EXPECT_EQ(line["k"]["v"], "eyJabc");  // as Airflow: the first level only
+}
+
+TEST_F(LogLinesTest, TextHasItsEndTrimmedAndWhatIsNotUtf8Replaced) {
+  EXPECT_EQ(Read(lines_.FromText("  x \t\r", "task.stdout", LogLines::kInfo))["event"], "  x");
+  EXPECT_EQ(Read(lines_.FromText("a\xff"
+                                 "b",
+                                 "task.stderr", LogLines::kError))["event"],
+            "a\xef\xbf\xbd"
+            "b");
+}
+
+TEST_F(LogLinesTest, TextBelowTheLevelOfTheLoggerIsNotLogged) {
+  const LogLines quiet(clock_, masker_, LogLines::kError);
+  EXPECT_EQ(quiet.FromText("x", "task.stdout", LogLines::kInfo), "");
+  EXPECT_NE(quiet.FromText("x", "task.stderr", LogLines::kError), "");
+  EXPECT_EQ(quiet.Own(LogLines::kWarning, "x"), "");
+}
+
+}  // namespace
+}  // namespace zkexec
