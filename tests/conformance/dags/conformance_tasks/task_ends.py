@@ -72,8 +72,11 @@ def reschedule() -> None:
 
 
 def signal_itself(ti: Any) -> None:
-    os.kill(os.getpid(), signal.Signals[plan.read(ti)["signal"]])
-    threading.Event().wait()
+    number = signal.Signals[plan.read(ti)["signal"]]
+    if number == signal.SIGSEGV:
+        signal.signal(number, signal.SIG_DFL)  # Airflow leaves a handler behind for it
+    os.kill(os.getpid(), number)
+    print("lived on")
 
 
 def leave(ti: Any) -> None:
