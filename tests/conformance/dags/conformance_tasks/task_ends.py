@@ -93,8 +93,8 @@ def leave_at_once(ti: Any) -> None:
 
 def wait_for_end() -> None:
     """Asks for a variable, which tells the test that it is there, then never ends by itself."""
-    Variable.get("here", default=None)
     print("waiting", flush=True)
+    Variable.get("here", default=None)
     while True:
         threading.Event().wait()
 
