@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/web_threads.h"
 
+// clang-format off: boost needs std::exchange and forgets to include it.
+#include <utility>
+// clang-format on
+
 #include <openssl/crypto.h>
 #include <pplx/threadpool.h>
 
 #include <csignal>
 #include <exception>
-#include <utility>  // which boost, below, forgets
 
 namespace zkexec {
 
