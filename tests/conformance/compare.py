@@ -31,6 +31,7 @@ _MOMENT_REPR = re.compile(r"datetime\.datetime\((20\d\d), (\d+), (\d+), [\d, ]+t
 _RANDOM_UUID = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE
 )
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 _LOCAL_PORT = re.compile(r"(127\.0\.0\.1|localhost):\d+")
 _DURATION_KEYS = re.compile(r".*(_ms|duration|seconds)$")
@@ -125,14 +126,20 @@ def _requests(case: Case, requests: Sequence[Request], normal: Normaliser) -> It
         heartbeat = request.route.endswith("/heartbeat")
         if heartbeat and not case.heartbeats:
             continue
+        headers = request.headers.items()
         lines = [f"{request.method} {request.path}"]
-        lines += [f"    {name}: {normal.text(text)}" for name, text in request.headers.items()]
+        lines += [f"    {name}: {_header(name, text, normal)}" for name, text in sorted(headers)]
         if request.body:
             lines.append(_shortened(f"    {_body(request.body, normal)}"))
         # How many heartbeats there are is a matter of time, not so that there are some.
         if not (heartbeat and lines == previous):
             yield from lines
         previous = lines
+
+
+def _header(name: str, text: str, normal: Normaliser) -> str:
+    # The server takes any text for this one. The form is that of a uuid.
+    return _UUID.sub("<uuid>", text) if name == "correlation-id" else normal.text(text)
 
 
 def _body(body: bytes, normal: Normaliser) -> str:
