@@ -7,8 +7,8 @@ CHAOS_ARGS ?=
 SIM_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python sim model integration e2e chaos lint \
-        format clean bench bench-dispatch
+.PHONY: help bootstrap demo test unit dev asan tsan python sim model conformance integration e2e \
+        chaos lint format clean bench bench-dispatch
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -58,6 +58,9 @@ sim: bootstrap ## many simulated worlds, each from a seed
 	@cmake --preset release >/dev/null && CCACHE_DIR=$(CURDIR)/.build/ccache \
 		cmake --build --preset release --target zkexec_sim
 	@exec .build/release/tests/zkexec_sim $(SIM_ARGS)
+
+conformance: bootstrap ## tasks under our supervisor and under Airflow's: same requests, same logs
+	@$(SUITES) conformance
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration

@@ -77,6 +77,15 @@ def bench(junit: Path) -> list[Command]:
     ]
 
 
+def conformance(junit: Path) -> list[Command]:
+    """The comparison with Airflow's supervisor, with the program that runs ours built first."""
+    return [
+        ["cmake", "--preset", "asan"],
+        ["cmake", "--build", "--preset", "asan", "--target", "zkexec_supervise"],
+        *python("tests/conformance", "-q", "--tb=short", "--show-capture=no")(junit),
+    ]
+
+
 SUITES = (
     Suite("asan", "C++ tests with address and undefined-behaviour sanitizers", native("asan")),
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
@@ -86,6 +95,12 @@ SUITES = (
         "every order of events of a model of the protocol, and of broken ones",
         python("tests/model", "-rP"),
         needs="tests/model",
+    ),
+    Suite(
+        "conformance",
+        "tasks under our supervisor and under Airflow's: same requests, same logs",
+        conformance,
+        needs="tests/conformance",
     ),
     Suite(
         "integration",

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/web_threads.h"
 
+// clang-format off: boost needs std::exchange and forgets to include it.
+#include <utility>
+// clang-format on
+
 #include <openssl/crypto.h>
 
 // clang-format off

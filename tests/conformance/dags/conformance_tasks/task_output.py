@@ -59,8 +59,14 @@ def logged_lines() -> None:
     bound.warning("numbers", huge=2**70, small=-(2**63), real=1e300, tiny=5e-324, exact=0.1)
     bound.info("odd", infinity=float("inf"), nan=float("nan"))
     bound.error("objects", kind=object, raw=b"\xff\x00", many={"one"})
-    bound.info("reserved", level="x", timestamp="y", logger="z", exception="not one")
+    bound.info("reserved", level="x", logger="z", exception="not one")
     bound.info("keys", **{"with space": 1, "é": 2, "": 3, 'quote"': 4})
+
+
+def logged_bad_timestamp() -> None:
+    """A value that is named as the line's own timestamp and is none."""
+    structlog.get_logger("conformance.bound").info("reserved", timestamp="y")
+    print("after")
 
 
 def _logged_exceptions(plain: logging.Logger) -> None:
@@ -84,7 +90,7 @@ def long_lines() -> None:
     for size in (4094, 4095, 4096, 4097, 65535, 65536, 300_000):
         print("p" * size)
         logging.getLogger("conformance.long").info("l" * size)
-    for number in range(2000):
+    for number in range(500):
         print(f"line {number}")
 
 
