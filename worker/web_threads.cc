@@ -6,11 +6,7 @@
 // clang-format on
 
 #include <openssl/crypto.h>
-
-// clang-format off
-#include <utility>  // first: a header of boost below uses it without including it
 #include <pplx/threadpool.h>
-// clang-format on
 
 #include <csignal>
 #include <exception>

@@ -84,6 +84,9 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
   metrics_.SetSessionState("connected");
   metrics_.ZkLatency("multi", 0.25);
   metrics_.EntryRefused("malformed");
+  metrics_.Supervised("airflow", "kind");
+  metrics_.Forked("template");
+  metrics_.TemplateParsed("network");
   const auto text = metrics_.Text();
   int families = 0;
   for (auto at = text.find("# TYPE "); at != std::string::npos; at = text.find("# TYPE ", at)) {
@@ -93,7 +96,7 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
     EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
     ++families;
   }
-  EXPECT_EQ(families, 10);
+  EXPECT_EQ(families, 16);
 }
 
 // The loop thread counts while an HTTP thread reads. For the thread sanitizer.
