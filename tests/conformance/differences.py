@@ -7,6 +7,7 @@ An entry is as narrow as it can be. What is not here is a fault of ours, or has 
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from compare import Allowed, replaced, without
 
@@ -18,6 +19,12 @@ def _durations_in_seconds(lines: list[str]) -> list[str]:
 
     pattern = r'"P(?:(\d+)D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?"'
     return [re.sub(pattern, seconds, line) for line in lines]
+
+
+def _without_null_bodies(lines: list[str]) -> list[str]:
+    # A body's line is the last of its request, and its content type three lines above.
+    kept = [line for line in lines if line != "    null"]
+    return [line for line in kept if line != "    content-type: application/json"]
 
 
 def _without_last_request(lines: list[str]) -> list[str]:
@@ -72,7 +79,90 @@ ALLOWED: tuple[Allowed, ...] = (
         "decides, is the same.",
         replaced(r"(?s)^info: .+", "info: (words)"),
         sections="report",
-        cases="start-.*|end-failed-.*",
+        cases="start-.*|end-failed-.*|last-words-TaskState-.*",
+    ),
+    Allowed(
+        "words of an error without Airflow's own answer",
+        "Where the server's answer is no error as Airflow words it, or is none at all, the task "
+        "gets the text of a Python exception: httpx's, json's or pydantic's, which change with "
+        "their versions. Ours has words of its own. That it is an error is the same.",
+        replaced(
+            r"""(status_code['"]: (?:null|None), ['"]message['"]: )"""
+            r"""("(?:\\.|[^"\\])*"|'[^']*'|\\"(?:[^"\\]|\\[^"])*\\")"""
+            r"""(, ['"]exception_type['"]: ['"])\w+""",
+            r"\1(words)\3(kind)",
+        ),
+        sections="answers|log: logs channel",
+    ),
+    Allowed(
+        "who notices an answer of the wrong shape",
+        "Where the server breaks its own schema, Airflow's supervisor refuses the answer, and ours "
+        "hands it on to the task, whose model refuses it. The task gets an exception either way.",
+        replaced(r'("message": "\w+"), "error": .*', r"\1, error"),
+        sections="answers",
+        cases="messages-(empty-.*|text|null|not-json|no-content|half-once|nonsense-once)",
+    ),
+    Allowed(
+        "a start without what a start needs",
+        "An answer to the start that lacks what it must have. Airflow's supervisor kills the "
+        "process and reports a failure; with ours the process itself finds out and fails.",
+        lambda lines: [],
+        sections="requests|log: .*",
+        cases="start-empty-(context|object)",
+    ),
+    Allowed(
+        "fields that were set to their default",
+        "Which of an answer's fields came from the server and which are pydantic's defaults. "
+        "Airflow's supervisor drops some that equal the default or adds all, by message; ours "
+        "hands on what the server sent. The values are the same.",
+        replaced(r', "set": \[[^]]*\]', ""),
+        sections="answers",
+    ),
+    Allowed(
+        "body of a null",
+        "Airflow's client sends null as no body at all, ours as null. The server takes both for "
+        "None.",
+        _without_null_bodies,
+        sections="requests",
+        cases="values-pushed|messages-.*",
+    ),
+    Allowed(
+        "defaults of a triggered DAG run",
+        "Ours leaves out what says nothing: conf {} is the server's default, and null is none of "
+        "the values that its reset_dag_run may have.",
+        replaced(r'(?<=[{,])("conf":\{\}|"reset_dag_run":null),?', ""),
+        sections="requests",
+        cases="messages-.*",
+    ),
+    Allowed(
+        "names that break URLs",
+        "Airflow's client leaves ? and # in the names of things as they are, so that what follows "
+        "is a query or lost, and thus asks for something else. Ours escapes them.",
+        replaced(r"^(\w+) /execution/.*", r"\1"),
+        sections="requests|answers",
+        cases="messages-names-that-break-urls",
+    ),
+    Allowed(
+        "escapes in URLs",
+        "Which letters of a path are sent escaped though they need not be.",
+        lambda lines: [unquote(line) if "/execution/" in line else line for line in lines],
+        sections="requests",
+        cases="messages-names",
+    ),
+    Allowed(
+        "secrets that begin alike",
+        "Of two secrets, one the beginning of the other, Airflow hides the one that comes first "
+        "in a set's order, and may show the rest of the longer. Ours hides the longer.",
+        replaced(r"\*\*\*bbbbb\*\*\*|\*{6}", "***"),
+        sections="log: .*",
+        cases="output-masked-secrets",
+    ),
+    Allowed(
+        "a timestamp that is none",
+        "A value named timestamp in a task's log line that is not a moment ends Airflow's "
+        "supervisor, and the task with it. Ours writes the line as it is.",
+        lambda lines: [],
+        cases="output-logged-bad-timestamp",
     ),
     Allowed(
         "form of durations",
