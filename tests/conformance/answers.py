@@ -44,6 +44,7 @@ ASSET_EVENT = {
             "state": "running",
             "data_interval_start": None,
             "data_interval_end": None,
+            "partition_key": None,
         }
     ],
     "source_task_id": "producer",

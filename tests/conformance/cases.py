@@ -77,7 +77,7 @@ def messages_cases() -> list[Case]:
         Case(
             "messages-names-that-break-urls",
             "send_all",
-            {"messages": messages.with_names("what?", "a#b", "a/b", "..", "line\nbreak")},
+            {"messages": messages.with_names(*messages.NAMES_THAT_BREAK_URLS)},
         ),
         Case("messages-values", "send_all", {"messages": messages.with_values(messages.VALUES)}),
         Case(
@@ -106,11 +106,23 @@ def values_from_server_cases() -> list[Case]:
     )
     ask = [
         {"type": "GetXCom", "dag_id": "d", "run_id": "r", "task_id": "t", "key": key}
-        for key in (*keys, "duplicate", "numbers", "escapes", "spaces", "bom", "extra")
+        for key in (
+            *keys,
+            "duplicate",
+            "numbers",
+            "huge",
+            "infinite",
+            "escapes",
+            "spaces",
+            "bom",
+            "extra",
+        )
     ]
     raw = {
         "duplicate": b'{"key":"k","value":{"a":1,"b":2,"a":3}}',
-        "numbers": b'{"key":"k","value":[1E5,-0,1e400,0.10,18446744073709551616,1e-400]}',
+        "numbers": b'{"key":"k","value":[1E5,-0,0.10,1e-400,1.0E+2]}',
+        "huge": b'{"key":"k","value":18446744073709551616}',
+        "infinite": b'{"key":"k","value":1e400}',
         "escapes": rb'{"key":"k","value":"\u00e9\ud83d\ude00\/\u0000\b"}',
         "spaces": b' {\n\t"key" : "k" ,\r\n"value" : [ 1 , 2 ] } \n',
         "bom": b'\xef\xbb\xbf{"key":"k","value":1}',

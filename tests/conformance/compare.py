@@ -27,7 +27,9 @@ Sections = dict[str, list[str]]
 _MOMENT = re.compile(
     r"(20\d\d-\d\d-\d\d)([T ])(\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)?", re.ASCII
 )
-_MOMENT_REPR = re.compile(r"datetime\.datetime\((20\d\d), (\d+), (\d+), [\d, ]+tzinfo=[\w.]+\)")
+_MOMENT_REPR = re.compile(
+    r"datetime\.datetime\((20\d\d), (\d+), (\d+), [\d, ]+tzinfo=([\w.]+(?:\(0\))?)\)"
+)
 _RANDOM_UUID = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE
 )
@@ -89,9 +91,10 @@ def _near_now(found: re.Match[str]) -> str:
 
 
 def _repr_near_now(found: re.Match[str]) -> str:
-    moment = datetime(*map(int, found.groups()), tzinfo=timezone.utc)
+    *date, zone = found.groups()
+    moment = datetime(*map(int, date), tzinfo=timezone.utc)
     near = abs(moment - datetime.now(timezone.utc)) < timedelta(days=2)
-    return "<now>" if near else found[0]
+    return f"<now in {zone}>" if near else found[0]
 
 
 def _shortened(line: str) -> str:
@@ -109,9 +112,12 @@ def _json(value: Any) -> str:
 def render(case: Case, outcome: Outcome, folder: str) -> Sections:
     """An outcome as sections of lines."""
     normal = Normaliser(outcome, folder)
+    beats = [request for request in outcome.requests if request.route.endswith("/heartbeat")]
+    others = [request for request in outcome.requests if request not in beats]
     sections: Sections = {
         "report": [f"{key}: {normal.text(text)}" for key, text in outcome.report.items()],
-        "requests": list(_requests(case, outcome.requests, normal)),
+        "requests": list(_requests(others, normal)),
+        "heartbeats": list(_heartbeats(beats, normal)) if case.heartbeats else [],
         "answers": [_shortened(normal.text(line)) for line in outcome.answers],
         "log file": list(outcome.log_modes) if outcome.log is not None else ["there is none"],
     }
@@ -120,21 +126,19 @@ def render(case: Case, outcome: Outcome, folder: str) -> Sections:
     return sections
 
 
-def _requests(case: Case, requests: Sequence[Request], normal: Normaliser) -> Iterable[str]:
-    previous: list[str] = []
+def _heartbeats(requests: Sequence[Request], normal: Normaliser) -> Iterable[str]:
+    # How many there are, and between what, is a matter of time.
+    told = ["\n".join(_requests([request], normal)) for request in requests]
+    return "\n".join(dict.fromkeys(told)).splitlines()
+
+
+def _requests(requests: Sequence[Request], normal: Normaliser) -> Iterable[str]:
     for request in requests:
-        heartbeat = request.route.endswith("/heartbeat")
-        if heartbeat and not case.heartbeats:
-            continue
         headers = request.headers.items()
-        lines = [f"{request.method} {request.path}"]
-        lines += [f"    {name}: {_header(name, text, normal)}" for name, text in sorted(headers)]
+        yield f"{request.method} {request.path}"
+        yield from (f"    {name}: {_header(name, text, normal)}" for name, text in sorted(headers))
         if request.body:
-            lines.append(_shortened(f"    {_body(request.body, normal)}"))
-        # How many heartbeats there are is a matter of time, not so that there are some.
-        if not (heartbeat and lines == previous):
-            yield from lines
-        previous = lines
+            yield _shortened(f"    {_body(request.body, normal)}")
 
 
 def _header(name: str, text: str, normal: Normaliser) -> str:

@@ -6,7 +6,35 @@ An entry is as narrow as it can be. What is not here is a fault of ours, or has 
 
 from __future__ import annotations
 
-from compare import Allowed, without
+import re
+from urllib.parse import unquote
+
+from compare import Allowed, replaced, without
+
+
+def _durations_in_seconds(lines: list[str]) -> list[str]:
+    def seconds(found: re.Match[str]) -> str:
+        days, hours, minutes, rest = (float(part or 0) for part in found.groups())
+        return f'"{((days * 24 + hours) * 60 + minutes) * 60 + rest:.6f} seconds"'
+
+    pattern = r'"P(?:(\d+)D)?T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?"'
+    return [re.sub(pattern, seconds, line) for line in lines]
+
+
+def _without_null_bodies(lines: list[str]) -> list[str]:
+    # A body's line is the last of its request, and its content type three lines above.
+    kept = [line for line in lines if line != "    null"]
+    return [line for line in kept if line != "    content-type: application/json"]
+
+
+def _without_last_request(lines: list[str]) -> list[str]:
+    """Leaves out the one that says that the task failed, after another one said how it ended."""
+    starts = [number for number, line in enumerate(lines) if not line.startswith(" ")]
+    ends = [number for number in starts if lines[number].endswith("/state")]
+    if len(ends) < 2 or '{"state":"failed"' not in "".join(lines[ends[-1] :]):
+        return lines
+    return lines[: ends[-1]]
+
 
 ALLOWED: tuple[Allowed, ...] = (
     Allowed(
@@ -18,5 +46,137 @@ ALLOWED: tuple[Allowed, ...] = (
         sections="log: logs channel",
         cases="start-.*",
         sometimes=True,
+    ),
+    Allowed(
+        "peak memory of a killed task",
+        "Ours adds to Airflow's words how much memory a task had that was killed by SIGKILL, as "
+        "it tells whether that was for want of memory.",
+        replaced(r'"peak_memory_mb":\d+,| \(its peak was \d+ MB\)', ""),
+        sections="report|log: supervisor",
+    ),
+    Allowed(
+        "no guess at memory when we killed it",
+        "The worker itself killed the task: because it was told to, because the server said so, or "
+        "after [core] task_success_overtime. Airflow's supervisor knows no better than that it "
+        "was probably for want of memory.",
+        replaced("SIGKILL, probably out of memory", "SIGKILL"),
+        sections="report",
+        cases="killed-.*|heartbeat-.*|callback-never-ends",
+    ),
+    Allowed(
+        "no failure after an accepted end",
+        "When the server has accepted how the task ended, and its process then ends badly, "
+        "Airflow's supervisor says that the task has failed, which the server refuses (409), as "
+        "the task is not running any more. Ours does not ask.",
+        _without_last_request,
+        sections="requests",
+        cases="callback-never-ends|last-words-.*-then-1",
+    ),
+    Allowed(
+        "words of a refused start or end",
+        "The reason is for people, in the executor's log. Ours names the status and what the "
+        "server said, Airflow's the class of the exception. The outcome, on which the executor "
+        "decides, is the same.",
+        replaced(r"(?s)^info: .+", "info: (words)"),
+        sections="report",
+        cases="start-.*|end-failed-.*|last-words-TaskState-.*",
+    ),
+    Allowed(
+        "words of an error without Airflow's own answer",
+        "Where the server's answer is no error as Airflow words it, or is none at all, the task "
+        "gets the text of a Python exception: httpx's, json's or pydantic's, which change with "
+        "their versions. Ours has words of its own. That it is an error is the same.",
+        replaced(
+            r"""(status_code['"]: (?:null|None), ['"]message['"]: )"""
+            r"""("(?:\\.|[^"\\])*"|'[^']*'|\\"(?:[^"\\]|\\[^"])*\\")"""
+            r"""(, ['"]exception_type['"]: ['"])\w+""",
+            r"\1(words)\3(kind)",
+        ),
+        sections="answers|log: logs channel",
+    ),
+    Allowed(
+        "who notices an answer of the wrong shape",
+        "Where the server breaks its own schema, Airflow's supervisor refuses the answer, and ours "
+        "hands it on to the task, whose model refuses it. The task gets an exception either way.",
+        replaced(r'("message": "\w+"), "error": .*', r"\1, error"),
+        sections="answers",
+        cases="messages-(empty-.*|text|null|not-json|no-content|half-once|nonsense-once)",
+    ),
+    Allowed(
+        "a start without what a start needs",
+        "An answer to the start that lacks what it must have. Airflow's supervisor kills the "
+        "process and reports a failure; with ours the process itself finds out and fails.",
+        lambda lines: [],
+        sections="requests|log: .*",
+        cases="start-empty-(context|object)",
+    ),
+    Allowed(
+        "fields that were set to their default",
+        "Which of an answer's fields came from the server and which are pydantic's defaults. "
+        "Airflow's supervisor drops some that equal the default or adds all, by message; ours "
+        "hands on what the server sent. The values are the same.",
+        replaced(r', "set": \[[^]]*\]', ""),
+        sections="answers",
+    ),
+    Allowed(
+        "body of a null",
+        "Airflow's client sends null as no body at all, ours as null. The server takes both for "
+        "None.",
+        _without_null_bodies,
+        sections="requests",
+        cases="values-pushed|messages-.*",
+    ),
+    Allowed(
+        "defaults of a triggered DAG run",
+        "Ours leaves out what says nothing: conf {} is the server's default, and null is none of "
+        "the values that its reset_dag_run may have.",
+        replaced(r'(?<=[{,])("conf":\{\}|"reset_dag_run":null),?', ""),
+        sections="requests",
+        cases="messages-.*",
+    ),
+    Allowed(
+        "names that break URLs",
+        "Airflow's client leaves ? and # in the names of things as they are, so that what follows "
+        "is a query or lost, and thus asks for something else. Ours escapes them.",
+        replaced(r"^(\w+) /execution/.*", r"\1"),
+        sections="requests|answers",
+        cases="messages-names-that-break-urls",
+    ),
+    Allowed(
+        "escapes in URLs",
+        "Which letters of a path are sent escaped though they need not be.",
+        lambda lines: [unquote(line) if "/execution/" in line else line for line in lines],
+        sections="requests",
+        cases="messages-names",
+    ),
+    Allowed(
+        "secrets that begin alike",
+        "Of two secrets, one the beginning of the other, Airflow hides the one that comes first "
+        "in a set's order, and may show the rest of the longer. Ours hides the longer.",
+        replaced(r"\*\*\*bbbbb\*\*\*|\*{6}", "***"),
+        sections="log: .*",
+        cases="output-masked-secrets",
+    ),
+    Allowed(
+        "a timestamp that is none",
+        "A value named timestamp in a task's log line that is not a moment ends Airflow's "
+        "supervisor, and the task with it. Ours writes the line as it is.",
+        lambda lines: [],
+        cases="output-logged-bad-timestamp",
+    ),
+    Allowed(
+        "form of durations",
+        "P1DT2H3M4S and P1DT7384S are the same to the server. The first is pydantic's, the second "
+        "what the task sent.",
+        _durations_in_seconds,
+        sections="requests",
+    ),
+    Allowed(
+        "pydantic's UTC",
+        "The moments of StartupDetails reach the task as text; pydantic makes them of that, with "
+        "its own class for UTC, where Airflow's come as MessagePack's timestamps with Python's. "
+        "They are equal and print alike; only repr() tells.",
+        replaced(r"<now in TzInfo\(0\)>", "<now in datetime.timezone.utc>"),
+        sections="log: logs channel",
     ),
 )

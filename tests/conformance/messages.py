@@ -151,9 +151,6 @@ NAMES = (
     "é漢\U0001f600",
     "a:b+c@d=e,f;g",
     "manual__2026-01-02T03:04:05+00:00",
-    "%20",
-    "a%2Fb",
-    "100%",
     "a&b=c",
     "tilde~bang!star*quote'paren()",
     'double"quote',
@@ -161,6 +158,8 @@ NAMES = (
     "a<b>c",
     "[x]{y}|z^`",
 )
+# Airflow's client leaves some of these unescaped, so that they are another path or a query.
+NAMES_THAT_BREAK_URLS = ("what?", "a#b", "a/b", "..", "line\nbreak", "%20", "a%2Fb", "100%")
 PLACES = {"dag_id": "d", "run_id": "r", "task_id": "t"}
 
 

@@ -139,11 +139,7 @@ std::string Detail(const Route& route, const TaskRequest& message) {
   return out;
 }
 
-Reply Unreadable(const std::string& why) {
-  return {"",
-          ErrorResponse("API_SERVER_ERROR", "{\"status_code\":null,\"message\":" + JsonString(why) +
-                                                ",\"exception_type\":\"ValidationError\"}")};
-}
+Reply Unreadable(const std::string& why) { return {"", ClientError(why, "ValidationError")}; }
 
 Reply Success(const Route& route, const ApiAnswer& answer) {
   switch (route.reply) {
@@ -204,10 +200,29 @@ Reply MakeReply(const Route& route, const TaskRequest& message, const ApiAnswer&
   return {"", ApiError(answer)};
 }
 
+std::string NamelessAsset(const Route& route, const TaskRequest& message) {
+  const std::string_view path = route.path;
+  const bool events = path.starts_with("asset-events/");
+  if (!events && !path.starts_with("assets/by-name") && !path.starts_with("assets/by-uri") &&
+      !path.starts_with("store/asset/")) {
+    return "";
+  }
+  for (const auto* field : {"name", "uri", "alias_name"})
+    if (!message.Text(field).empty()) return "";
+  return events ? "Either `name`, `uri` or `alias_name` must be provided"
+                : "Either `name` or `uri` must be provided";
+}
+
 std::string ErrorResponse(std::string_view error, std::string_view detail) {
   return "{\"error\":" + JsonString(error) +
          ",\"detail\":" + (detail.empty() ? "null" : std::string(detail)) +
          ",\"type\":\"ErrorResponse\"}";
+}
+
+std::string ClientError(std::string_view message, std::string_view exception_type) {
+  return ErrorResponse("API_SERVER_ERROR",
+                       "{\"status_code\":null,\"message\":" + JsonString(message) +
+                           ",\"exception_type\":" + JsonString(exception_type) + "}");
 }
 
 bool IsApiError(const ApiAnswer& answer) {
@@ -221,9 +236,7 @@ std::string ApiError(const ApiAnswer& answer) {
                          ? answer.failure
                          : "the API server answered with status " + std::to_string(answer.status);
     const auto* kind = answer.status == 0 ? "RequestError" : "HTTPStatusError";
-    return ErrorResponse("API_SERVER_ERROR",
-                         "{\"status_code\":null,\"message\":" + JsonString(why) +
-                             ",\"exception_type\":\"" + kind + "\"}");
+    return ClientError(why, kind);
   }
   const auto body = Json::parse(answer.body, nullptr, false);
   std::string message = "Server returned error";

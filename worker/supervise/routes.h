@@ -72,8 +72,13 @@ std::span<const Route> AllRoutes();
 ApiRequest MakeRequest(const Route& route, const TaskRequest& message, const std::string& ti_id);
 Reply MakeReply(const Route& route, const TaskRequest& message, const ApiAnswer& answer);
 
+// Why the API is not asked: of an asset without a name, as Airflow's client has it. Empty: it is.
+std::string NamelessAsset(const Route& route, const TaskRequest& message);
+
 // {"error": …, "type": "ErrorResponse"}; `detail` is JSON text or empty.
 std::string ErrorResponse(std::string_view error, std::string_view detail);
+// What Airflow sends for a failure on our side of the API, with Python's name for its kind.
+std::string ClientError(std::string_view message, std::string_view exception_type);
 // What Airflow sends for an API failure that it has no other word for.
 std::string ApiError(const ApiAnswer& answer);
 // Whether this is an error as the API server words it: only then is a 404 an answer.

@@ -64,10 +64,7 @@ void Task::Handle(const std::string& payload) {
     }
     spdlog::warn("unreadable request dispatch={} error=\"{}\"", spec_.dispatch_id,
                  decoded.error().message);
-    return Answer(
-        id, {"", ErrorResponse("API_SERVER_ERROR", "{\"status_code\":null,\"message\":" +
-                                                       JsonString(decoded.error().message) +
-                                                       ",\"exception_type\":\"ValueError\"}")});
+    return Answer(id, {"", ClientError(decoded.error().message, "ValueError")});
   }
   auto& request = *decoded;
   const auto& type = request.type;
@@ -104,6 +101,8 @@ void Task::Handle(const std::string& payload) {
     });
     return;
   }
+  if (const auto why = NamelessAsset(*route, request); !why.empty())
+    return Answer(id, {"", ClientError(why, "ValueError")});
   if (!TerminalState(type).empty()) return HandleTerminal(*route, std::move(request));
   if (type == "TriggerDagRun") return HandleTrigger(*route, request);
   AskApi(*route, request);
@@ -167,11 +166,7 @@ void Task::MaskAnswer(const std::string& type, const std::string& body) {
 void Task::Answer(std::int64_t id, const Reply& reply) {
   auto frame = ResponseFrame(id, reply.body, reply.error);
   if (!frame) {
-    frame = ResponseFrame(
-        id, "",
-        ErrorResponse("API_SERVER_ERROR",
-                      "{\"status_code\":null,\"message\":" + JsonString(frame.error().message) +
-                          ",\"exception_type\":\"ValueError\"}"));
+    frame = ResponseFrame(id, "", ClientError(frame.error().message, "ValueError"));
   }
   if (!end_ && frame) io_.Write(*frame);
   answering_ = false;

@@ -75,7 +75,6 @@ def _logged_exceptions(plain: logging.Logger) -> None:
     except KeyError:
         plain.exception("caught")
         plain.warning("with exc_info", exc_info=True)
-        plain.info("with stack", stack_info=True)
     try:
         try:
             raise OSError(2, "No such file", "name")
