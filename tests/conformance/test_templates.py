@@ -127,7 +127,7 @@ def test_file_that_asks_for_a_variable_is_parsed_in_each_task(supervised):
         ("import socket\nsocket.getaddrinfo('localhost', 80)", "network"),
         ("import os\nos.listdir('/tmp')", "folder"),
         (
-            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "import threading as t\nt.Thread(target=t.Event().wait, daemon=True).start()",
             "threads",
         ),
         ("import nothing_of_this_name", "import_error"),
