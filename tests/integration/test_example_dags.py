@@ -7,6 +7,7 @@ the state of every task instance.
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,11 +105,33 @@ def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome)
     check_expected(local_outcome)
 
 
+def counted(worker: ZkWorker, metric: str, label: str) -> float:
+    """The sum of a worker's counters of that name with that label."""
+    with urllib.request.urlopen(f"http://{worker.http}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith(metric + "{") and label in line
+    )
+
+
+@pytest.mark.parametrize(
+    ("supervisor", "templates"), [("native", "True"), ("native", "False"), ("airflow", "False")]
+)
 def test_examples_end_alike_under_zk_executor_and_local_executor(
-    local_outcome: Outcome, airflow_stack: Callable[..., AirflowStack], zookeeper: ZooKeeperServer
+    local_outcome: Outcome,
+    airflow_stack: Callable[..., AirflowStack],
+    zookeeper: ZooKeeperServer,
+    supervisor: str,
+    templates: str,
 ) -> None:
-    """Every task instance ends in the same state, whichever executor ran it."""
-    options = zk_executor_options(zookeeper, "/test-example-dags")
+    """Every task instance ends in the same state, whichever executor and supervisor ran it."""
+    options = {
+        **zk_executor_options(zookeeper, f"/test-example-dags-{supervisor}-{templates}"),
+        "AIRFLOW__ZK_EXECUTOR__SUPERVISOR": supervisor,
+        "AIRFLOW__ZK_EXECUTOR__TEMPLATES": templates,
+    }
     stack = airflow_stack("zk", executor=ZK_EXECUTOR, options=options)
     for example in COMPARED:
         stack.add_dags(example.files)
@@ -122,6 +145,8 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
             next(t.run_id for t in outcome.instances if t.dag_id == "tutorial_taskflow_api"),
             "load",
         )
+        supervised = counted(worker, "zkexec_worker_supervised_total", f'by="{supervisor}"')
+        from_templates = counted(worker, "zkexec_worker_forked_total", 'from="template"')
         stack.stop()
 
     print("\n" + summary(local_outcome, outcome))
@@ -129,3 +154,5 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
     assert outcome.tasks == local_outcome.tasks
     assert outcome.runs == local_outcome.runs
     assert "Total order value is" in log
+    assert supervised > 60
+    assert (from_templates > 0) == (templates == "True")
