@@ -118,6 +118,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return true;
   }
   bool start_array(std::uint32_t count) {
+    if (in_key_) return Refuse("a key that is no text");
     if (levels_.empty()) {
       if (count < 1 || count > 3) return Refuse("not a request");
     } else if (levels_.size() == 1) {
@@ -141,6 +142,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return true;
   }
   bool start_map(std::uint32_t) {
+    if (in_key_) return Refuse("a key that is no text");
     if (levels_.empty() || (levels_.size() == 1 && part_ == 0)) return Refuse("not a request");
     if (levels_.size() > 1) *Text() += '{';
     return Open();

@@ -71,6 +71,16 @@ TEST(WireTest, DeepNestingIsReadWithoutRecursion) {
             "error: nested too deeply");
 }
 
+TEST(WireTest, AKeyThatIsAnArrayOrMapIsRefused) {
+  for (const auto& value : {Bytes({0x81, 0x91, 1, 2}), Bytes({0x81, 0x81, 1, 2, 3})})
+    EXPECT_EQ(Decoded(value), "error: a key that is no text");
+  // As a field's name, where the field before it would get its text.
+  const auto payload = Bytes({0x92, 3, 0x82, 0xa1, 'v', 1, 0x91, 2, 3});
+  std::int64_t id = -1;
+  EXPECT_FALSE(DecodeRequest(payload, &id));
+  EXPECT_EQ(id, 3);
+}
+
 TEST(WireTest, TheTraceContextOfARequestIsKept) {
   const auto payload = Bytes({0x93, 7, 0x81, 0xa4}) + "type" + Bytes({0xa1}) + "X" +
                        Bytes({0x81, 0xab}) + "traceparent" + Bytes({0xa3}) + "0-1";
