@@ -68,12 +68,11 @@ class RequestVisitor : public msgpack::null_visitor {
   bool visit_nil() { return Scalar("null"); }
   bool visit_boolean(bool value) { return Scalar(value ? "true" : "false"); }
   bool visit_positive_integer(std::uint64_t value) {
-    if (levels_.size() == 1 && part_ == 0) *id_ = request_->id = static_cast<std::int64_t>(value);
+    if (IsId()) return value <= INT64_MAX ? Id(static_cast<std::int64_t>(value)) : NoRequest();
     return Scalar(std::to_string(value));
   }
   bool visit_negative_integer(std::int64_t value) {
-    if (levels_.size() == 1 && part_ == 0) *id_ = request_->id = value;
-    return Scalar(std::to_string(value));
+    return IsId() ? Id(value) : Scalar(std::to_string(value));
   }
   bool visit_float32(float value) { return visit_float64(value); }
   bool visit_float64(double value) {
@@ -91,6 +90,7 @@ class RequestVisitor : public msgpack::null_visitor {
   bool visit_str(const char* data, std::uint32_t size) {
     const std::string_view text(data, size);
     if (in_key_) return Key(text);
+    if (levels_.empty() || IsId()) return NoRequest();
     if (levels_.size() == 2 && part_ == 1 && key_ == "type") {
       request_->type = text;
       return true;
@@ -110,6 +110,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return Refuse("Object of type bytes is not JSON serializable");
   }
   bool visit_ext(const char* data, std::uint32_t size) {
+    if (levels_.empty() || IsId()) return NoRequest();
     // The first byte is the extension's type; -1 is a timestamp.
     if (in_key_ || size < 1 || static_cast<signed char>(data[0]) != -1 ||
         !AppendTimestamp(Text(), data + 1, size - 1)) {
@@ -168,6 +169,13 @@ class RequestVisitor : public msgpack::null_visitor {
     failure = why;
     return false;
   }
+  bool NoRequest() { return Refuse("not a request"); }
+  // Whether the next value is the request's id.
+  bool IsId() const { return levels_.size() == 1 && part_ == 0; }
+  bool Id(std::int64_t value) {
+    *id_ = request_->id = value;
+    return true;
+  }
   bool Open() {
     if (levels_.size() >= kDepthMax) return Refuse("nested too deeply");
     levels_.push_back(false);
@@ -181,7 +189,7 @@ class RequestVisitor : public msgpack::null_visitor {
   }
   bool Scalar(std::string_view text) {
     if (in_key_) return Key(text);
-    if (levels_.empty()) return Refuse("not a request");
+    if (levels_.empty() || IsId()) return NoRequest();
     if (levels_.size() == 1) return true;
     *Text() += text;
     return true;

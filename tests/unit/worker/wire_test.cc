@@ -64,6 +64,23 @@ TEST(WireTest, GarbageIsNoRequestAndHasNoId) {
   }
 }
 
+TEST(WireTest, ARequestWhoseIdIsNoIntegerIsRefused) {
+  const auto body = Bytes({0x81, 0xa4}) + "type" + Bytes({0xa1}) + "X";
+  for (const auto& number :
+       {Bytes({0xa1, '7'}), Bytes({0xc0}), Bytes({0xc3}), Bytes({0xcb, 0x40, 0, 0, 0, 0, 0, 0, 0}),
+        Bytes({0xcf, 0xff, 0, 0, 0, 0, 0, 0, 0}), Bytes({0xd6, 0xff, 0, 0, 0, 0})}) {
+    std::int64_t id = -1;
+    EXPECT_FALSE(DecodeRequest(Bytes({0x92}) + number + body, &id));
+    EXPECT_EQ(id, -1);
+  }
+}
+
+TEST(WireTest, AMessageThatIsOneTextIsRefused) {
+  std::int64_t id = -1;
+  EXPECT_FALSE(DecodeRequest(Bytes({0xa2}) + "hi", &id));
+  EXPECT_FALSE(DecodeRequest(Bytes({0xd6, 0xff, 0, 0, 0, 0}), &id));
+}
+
 TEST(WireTest, DeepNestingIsReadWithoutRecursion) {
   const std::string deep = std::string(5000, static_cast<char>(0x91)) + Bytes({0xc0});
   EXPECT_EQ(Decoded(deep), std::string(5000, '[') + "null" + std::string(5000, ']'));
