@@ -19,6 +19,9 @@ void ExamineCall(const Route& route, const TaskRequest& request) {
   Require(call.method == route.method, "another method", call.method);
   for (const char letter : call.path)
     Require(letter > 0x20 && letter < 0x7f, "a letter that no URL has", call.path);
+  for (const auto& [name, value] : call.headers)
+    for (const char letter : name + value)
+      Require(letter >= 0x20 && letter < 0x7f, "a letter that no header has", value);
   Require(call.body.empty() || IsStrictJson(call.body), "a body that is not JSON", call.body);
   Require(call.body.empty() == (route.body == Route::Body::kNone), "a body too many or too few",
           call.body);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -57,6 +58,22 @@ void AppendString(std::string* json, std::string_view text) {
   *json += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::strict);
 }
 
+bool IsUtf8(std::string_view text) {
+  try {
+    std::string unused;
+    AppendString(&unused, text);
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+// What may go into a header on behalf of a task: no other headers, no line breaks.
+bool IsTraceHeader(std::string_view name, std::string_view value) {
+  return (name == "traceparent" || name == "tracestate") &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 // msgpack, as it is parsed, written as JSON text. The first level is cut into
 // [id, {fields}, {trace}]; what is deeper goes into the field's text.
 class RequestVisitor : public msgpack::null_visitor {
@@ -92,11 +109,12 @@ class RequestVisitor : public msgpack::null_visitor {
     if (in_key_) return Key(text);
     if (levels_.empty() || IsId()) return NoRequest();
     if (levels_.size() == 2 && part_ == 1 && key_ == "type") {
+      if (!IsUtf8(text)) return Refuse("a text that is not UTF-8");
       request_->type = text;
       return true;
     }
     if (levels_.size() == 2 && part_ == 2) {
-      request_->trace[key_] = text;
+      if (IsTraceHeader(key_, text)) request_->trace[key_] = text;
       return true;
     }
     try {
@@ -196,6 +214,7 @@ class RequestVisitor : public msgpack::null_visitor {
   }
   bool Key(std::string_view text) {
     if (levels_.size() == 2) {
+      if (!IsUtf8(text)) return Refuse("a text that is not UTF-8");
       key_ = text;
       if (part_ == 1 && key_ != "type") request_->fields.emplace_back(key_, "");
       return true;

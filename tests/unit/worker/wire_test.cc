@@ -107,6 +107,26 @@ TEST(WireTest, TheTraceContextOfARequestIsKept) {
   EXPECT_EQ(request->trace.at("traceparent"), "0-1");
 }
 
+TEST(WireTest, ATraceContextBringsNoOtherHeadersAndNoLineBreaks) {
+  const auto payload = Bytes({0x93, 7, 0x80, 0x83, 0xad}) + "Authorization" + Bytes({0xa1}) + "x" +
+                       Bytes({0xab}) + "traceparent" + Bytes({0xa5}) + "0\r\nA:" + Bytes({0xaa}) +
+                       "tracestate" + Bytes({0xa3}) + "a=1";
+  std::int64_t id = -1;
+  const auto request = DecodeRequest(payload, &id);
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->trace, (std::map<std::string, std::string>{{"tracestate", "a=1"}}));
+}
+
+TEST(WireTest, ATypeOrNameThatIsNotUtf8IsRefused) {
+  const auto type = Bytes({0x92, 3, 0x81, 0xa4}) + "type" + Bytes({0xa1, 0xff});
+  const auto name = Bytes({0x92, 3, 0x81, 0xa1, 0xff, 1});
+  for (const auto& payload : {type, name}) {
+    std::int64_t id = -1;
+    EXPECT_FALSE(DecodeRequest(payload, &id));
+    EXPECT_EQ(id, 3);
+  }
+}
+
 TEST(WireTest, AnEmptyResponseIsTheThreeWordsThatTheTaskReads) {
   EXPECT_EQ(*ResponseFrame(3, "", ""), Bytes({0, 0, 0, 4, 0x93, 3, 0xc0, 0xc0}));
 }
