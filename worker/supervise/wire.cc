@@ -17,6 +17,10 @@ constexpr std::size_t kDepthMax = 10000;
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalid, message}; }
 
+// Python's first and last year, as seconds.
+constexpr std::int64_t kSecondsMin = -62'135'596'800;
+constexpr std::int64_t kSecondsMax = 253'402'300'799;
+
 // One of msgpack's timestamps as Python's isoformat() has it, in UTC.
 bool AppendTimestamp(std::string* json, const char* data, std::uint32_t size) {
   const auto word = [data](std::uint32_t from, std::uint32_t bytes) {
@@ -41,7 +45,8 @@ bool AppendTimestamp(std::string* json, const char* data, std::uint32_t size) {
   }
   const std::time_t time = seconds;
   std::tm parts{};
-  if (nanos > 999'999'999 || gmtime_r(&time, &parts) == nullptr) return false;
+  if (nanos > 999'999'999 || seconds < kSecondsMin || seconds > kSecondsMax) return false;
+  if (gmtime_r(&time, &parts) == nullptr) return false;
   char text[64];
   std::snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);

@@ -48,6 +48,20 @@ TEST(WireTest, ATimestampBecomesAnIsoTimeWithMicroseconds) {
   EXPECT_EQ(Decoded(value), "\"2026-01-02T03:04:05.678901Z\"");
 }
 
+TEST(WireTest, ATimestampBeyondPythonsYearsIsRefused) {
+  const auto at = [](std::int64_t seconds) {
+    std::string value = Bytes({0xc7, 12, 0xff, 0, 0, 0, 0});
+    for (int shift = 56; shift >= 0; shift -= 8)
+      value += static_cast<char>(static_cast<std::uint64_t>(seconds) >> shift & 0xff);
+    return value;
+  };
+  EXPECT_EQ(Decoded(at(-62'135'596'800)), "\"0001-01-01T00:00:00Z\"");
+  EXPECT_EQ(Decoded(at(253'402'300'799)), "\"9999-12-31T23:59:59Z\"");
+  // The last has the highest year that gmtime_r() knows, and overflows an int with 1900 more.
+  for (const std::int64_t seconds : {-62'135'596'801, 253'402'300'800, 67'768'036'191'676'799})
+    EXPECT_EQ(Decoded(at(seconds)), "error: an unknown extension of msgpack");
+}
+
 TEST(WireTest, ANumberThatJsonLacksIsRefusedAndItsRequestCanBeAnswered) {
   std::int64_t id = -1;
   const auto nan = DecodeRequest(RequestWith(Bytes({0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0})), &id);
