@@ -57,7 +57,7 @@ bool IsPlain(std::string_view line) {
   if (to == std::string_view::npos || line.compare(to, kEvent.size(), kEvent) != 0) return false;
   const auto name = line.substr(from, to - from);
   return KnownLevel(name) == name && line.find("\"exception\"") == std::string_view::npos &&
-         line.find("eyJ") == std::string_view::npos && nlohmann::json::accept(line);
+         line.find("eyJ") == std::string_view::npos && IsJson(line);
 }
 
 void RedactTopLevelTokens(Json* event) {
@@ -76,7 +76,7 @@ std::string Line(const Json& event) {
 
 std::string LogLines::FromEvent(std::string_view line) const {
   if (IsPlain(line) && !masker_.Concerns(line)) return std::string(line) + "\n";
-  auto parsed = Json::parse(line, nullptr, false);
+  auto parsed = IsJson(line) ? Json::parse(line, nullptr, false) : Json();
   if (!parsed.is_object()) return "";
   const auto level = parsed.find("level");
   if (level == parsed.end() || !level->is_string()) return "";

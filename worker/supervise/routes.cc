@@ -159,7 +159,7 @@ Reply Success(const Route& route, const ApiAnswer& answer) {
     case Route::Reply::kObject:
     case Route::Reply::kUnder: break;
   }
-  if (!nlohmann::json::accept(answer.body)) {
+  if (!IsJson(answer.body)) {
     return Unreadable("the API server's answer is not JSON");
   }
   if (route.reply == Route::Reply::kUnder) {
@@ -227,7 +227,7 @@ std::string ClientError(std::string_view message, std::string_view exception_typ
 
 bool IsApiError(const ApiAnswer& answer) {
   return answer.status >= 400 && answer.status < 600 && answer.content_type == "application/json" &&
-         nlohmann::json::accept(answer.body);
+         IsJson(answer.body);
 }
 
 std::string ApiError(const ApiAnswer& answer) {

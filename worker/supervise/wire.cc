@@ -402,6 +402,12 @@ Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::s
   return frame;
 }
 
+bool IsJson(std::string_view text) {
+  // The parser takes a NUL for the end, and skips a byte order mark.
+  return text.find('\0') == std::string_view::npos && !text.starts_with("\xef\xbb\xbf") &&
+         nlohmann::json::accept(text);
+}
+
 std::string JsonString(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -47,6 +47,8 @@ Result<TaskRequest> DecodeRequest(std::string_view payload, std::int64_t* id);
 // Errors: kInvalid: not JSON, or an integer beyond 64 bits.
 Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::string_view error);
 
+// Whether all of it is JSON text, to be written into other JSON as it stands.
+bool IsJson(std::string_view text);
 // A text as JSON, in quotes. What is not UTF-8 is replaced.
 std::string JsonString(std::string_view text);
 // {"a":1} and "T" make {"a":1,"type":"T"}. `object` must be JSON text of an object.

@@ -43,6 +43,12 @@ TEST_F(LogLinesTest, ALineThatIsNoEventOrHasNoLevelIsDropped) {
     EXPECT_EQ(lines_.FromEvent(line), "") << line;
 }
 
+TEST_F(LogLinesTest, ALineWithANulOrAByteOrderMarkIsDropped) {
+  const std::string line = R"({"timestamp":"t","level":"info","event":"x"})";
+  EXPECT_EQ(lines_.FromEvent(line + '\0' + "{}"), "");
+  EXPECT_EQ(lines_.FromEvent("\xef\xbb\xbf" + line), "");
+}
+
 TEST_F(LogLinesTest, TimeLevelAndEventComeFirst) {
   const auto line = lines_.FromEvent(R"({"b":2,"event":"x","level":"warn"})");
   EXPECT_EQ(line.find("{\"timestamp\":\""), 0u);

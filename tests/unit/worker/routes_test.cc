@@ -125,6 +125,18 @@ TEST(RoutesTest, ACountIsReadFromTheHeader) {
   EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body, "");
 }
 
+TEST(RoutesTest, AnAnswerWithANulOrAByteOrderMarkIsAnErrorForTheTask) {
+  const auto request = Request("GetDRCount", {});
+  for (const auto& body : {std::string("3\0", 2), std::string("\xef\xbb\xbf"
+                                                              "3")}) {
+    for (const int status : {200, 500}) {
+      const auto reply = MakeReply(*FindRoute("GetDRCount"), request, Answered(status, body));
+      EXPECT_EQ(reply.body, "");
+      EXPECT_TRUE(IsJson(reply.error)) << reply.error;
+    }
+  }
+}
+
 TEST(RoutesTest, AnAnswerThatIsNonsenseIsAnErrorForTheTask) {
   for (const auto* body : {"", "<html>", "[1]", "3"}) {
     const auto reply = MakeReply(*FindRoute("GetVariable"),

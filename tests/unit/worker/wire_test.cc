@@ -163,6 +163,13 @@ TEST(WireTest, ATypeIsTheLastKeyAlsoOfAnEmptyObject) {
   EXPECT_EQ(WithType("{ }", "T"), "{ \"type\":\"T\"}");
 }
 
+TEST(WireTest, JsonIsAllOfItsTextWithoutNulOrByteOrderMark) {
+  for (const auto* text : {"1", " {\"a\":[\"\\u0000\"]} "}) EXPECT_TRUE(IsJson(text)) << text;
+  using std::string_literals::operator""s;
+  for (const auto& text : {""s, "1 2"s, "1\0"s, "1\0{"s, "\xef\xbb\xbf"s + "1", "\"\xff\""s})
+    EXPECT_FALSE(IsJson(text)) << text;
+}
+
 TEST(WireTest, FramesAreCutFromPiecesOfAStream) {
   FrameReader reader;
   std::string payload;
