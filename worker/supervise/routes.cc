@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/routes.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -152,9 +153,9 @@ Reply Success(const Route& route, const ApiAnswer& answer) {
           range.find_first_not_of("0123456789", kPrefix.size()) != std::string_view::npos) {
         return Unreadable("Unable to parse Content-Range header from HEAD");
       }
-      return {
-          WithType("{\"len\":" + std::string(range.substr(kPrefix.size())) + "}", route.reply_type),
-          ""};
+      // "007" is a number for Python, but not in JSON.
+      const auto first = std::min(range.find_first_not_of('0', kPrefix.size()), range.size() - 1);
+      return {WithType("{\"len\":" + std::string(range.substr(first)) + "}", route.reply_type), ""};
     }
     case Route::Reply::kObject:
     case Route::Reply::kUnder: break;

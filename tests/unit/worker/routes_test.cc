@@ -121,6 +121,12 @@ TEST(RoutesTest, ACountIsReadFromTheHeader) {
   answer.content_range = "map_indexes 12";
   EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
             R"({"len":12,"type":"XComCountResponse"})");
+  answer.content_range = "map_indexes 007";
+  EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
+            R"({"len":7,"type":"XComCountResponse"})");
+  answer.content_range = "map_indexes 00";
+  EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
+            R"({"len":0,"type":"XComCountResponse"})");
   answer.content_range = "map_indexes x";
   EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body, "");
 }
