@@ -68,6 +68,30 @@ TEST_F(LogLinesTest, ASecretIsMaskedWhereverItStands) {
   EXPECT_EQ(Read(quoted)["event"], "so *** it");
 }
 
+TEST_F(LogLinesTest, ASecretIsMaskedHoweverItIsEscaped) {
+  masker_.AddText("schlüssel/bund");
+  for (const auto* secret : {"schlüssel/bund", "schl\\u00fcssel/bund", "schlüssel\\/bund",
+                             "\\u0073chlüssel/bund", "\\\\\\u0073chlüssel/bund"}) {
+    const auto line = Read(lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"is )" +
+                                            std::string(secret) + R"("})"));
+    EXPECT_TRUE(line["event"].get<std::string>().ends_with("***")) << secret;
+  }
+}
+
+TEST_F(LogLinesTest, ATellingKeyIsSeenHoweverItIsEscaped) {
+  for (const auto* key : {"pass\\u0077ord", "api\\nkey", "api\\\\key", "api\\\"key"}) {
+    const auto line = lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"x",")" +
+                                       std::string(key) + R"(":"shown?"})");
+    EXPECT_EQ(line.find("shown?"), std::string::npos) << line;
+  }
+}
+
+TEST_F(LogLinesTest, ATokenIsCutAlsoIfItIsEscaped) {
+  const auto line = lines_.FromEvent(
+      R"({"timestamp":"t","level":"info","event":"a \u0065yJhbGciOiJIUzI1NiJ9 b"})");
+  EXPECT_EQ(Read(line)["event"], "a eyJ*** b");
+}
+
 TEST_F(LogLinesTest, ATellingKeyHidesAllBelowItAtAnyDepth) {
   const auto line = Read(lines_.FromEvent(
       R"({"timestamp":"t","level":"info","event":"x","a":{"b":[{"My-API key":"v","n":1}]},)"
