@@ -76,7 +76,7 @@ std::string Line(const Json& event) {
 
 std::string LogLines::FromEvent(std::string_view line) const {
   if (IsPlain(line) && !masker_.Concerns(line)) return std::string(line) + "\n";
-  auto parsed = IsJson(line) ? Json::parse(line, nullptr, false) : Json();
+  auto parsed = IsJson(line) && !IsDeep(line) ? Json::parse(line, nullptr, false) : Json();
   if (!parsed.is_object()) return "";
   const auto level = parsed.find("level");
   if (level == parsed.end() || !level->is_string()) return "";

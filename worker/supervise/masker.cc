@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "worker/supervise/wire.h"
 
@@ -78,12 +79,18 @@ void Masker::AddText(const std::string& secret, const std::string& name) {
 }
 
 void Masker::Add(const Json& value, const std::string& name) {
-  if (value.is_string()) {
-    AddText(value.get<std::string>(), name);
-  } else if (value.is_object()) {
-    for (const auto& [key, item] : value.items()) Add(item, key);
-  } else if (value.is_array()) {
-    for (const auto& item : value) Add(item, name);
+  // Without recursion: a task may nest as deep as it likes.
+  std::vector<std::pair<const Json*, std::string>> open{{&value, name}};
+  while (!open.empty()) {
+    const auto [next, its_name] = std::move(open.back());
+    open.pop_back();
+    if (next->is_string()) {
+      AddText(next->get<std::string>(), its_name);
+    } else if (next->is_object()) {
+      for (const auto& [key, item] : next->items()) open.emplace_back(&item, key);
+    } else if (next->is_array()) {
+      for (const auto& item : *next) open.emplace_back(&item, its_name);
+    }
   }
 }
 

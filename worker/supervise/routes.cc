@@ -33,7 +33,7 @@ std::vector<std::string_view> Split(std::string_view list) {
 }
 
 Json Parsed(const std::string* text) {
-  return text == nullptr ? Json() : Json::parse(*text, nullptr, false);
+  return text == nullptr || IsDeep(*text) ? Json() : Json::parse(*text, nullptr, false);
 }
 
 // A scalar as it stands in a URL.

@@ -14,6 +14,7 @@ namespace zkexec {
 namespace {
 
 constexpr std::size_t kDepthMax = 10000;
+constexpr std::size_t kTreeDepthMax = 1000;  // about where Python's decoders end
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalid, message}; }
 
@@ -406,6 +407,25 @@ bool IsJson(std::string_view text) {
   // The parser takes a NUL for the end, and skips a byte order mark.
   return text.find('\0') == std::string_view::npos && !text.starts_with("\xef\xbb\xbf") &&
          nlohmann::json::accept(text);
+}
+
+bool IsDeep(std::string_view json) {
+  std::size_t depth = 0;
+  bool in_text = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_text) {
+      if (c == '\\') ++i;
+      in_text = c != '"';
+    } else if (c == '"') {
+      in_text = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kTreeDepthMax) return true;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
 }
 
 std::string JsonString(std::string_view text) {

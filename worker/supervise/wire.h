@@ -49,6 +49,9 @@ Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::s
 
 // Whether all of it is JSON text, to be written into other JSON as it stands.
 bool IsJson(std::string_view text);
+// Whether its arrays and objects are nested deeper than is safe to read into a tree: what
+// walks, copies or prints one recurses. A task decides what it sends.
+bool IsDeep(std::string_view json);
 // A text as JSON, in quotes. What is not UTF-8 is replaced.
 std::string JsonString(std::string_view text);
 // {"a":1} and "T" make {"a":1,"type":"T"}. `object` must be JSON text of an object.

@@ -49,6 +49,21 @@ TEST_F(LogLinesTest, ALineWithANulOrAByteOrderMarkIsDropped) {
   EXPECT_EQ(lines_.FromEvent("\xef\xbb\xbf" + line), "");
 }
 
+TEST_F(LogLinesTest, AnEventThatIsNestedTooDeeplyIsDropped) {
+  const auto line = [](std::size_t depth) {
+    return R"({"level":"info","event":)" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  EXPECT_NE(lines_.FromEvent(line(900)), "");
+  EXPECT_EQ(lines_.FromEvent(line(1000)), "");
+  EXPECT_EQ(lines_.FromEvent(line(200'000)), "");
+}
+
+TEST_F(LogLinesTest, SecretsAreTakenFromAnyDepth) {
+  const std::string deep(100'000, '[');
+  masker_.Add(nlohmann::ordered_json::parse(deep + "\"hunter22222\"" + std::string(100'000, ']')));
+  EXPECT_EQ(masker_.RedactText("hunter22222"), "***");
+}
+
 TEST_F(LogLinesTest, TimeLevelAndEventComeFirst) {
   const auto line = lines_.FromEvent(R"({"b":2,"event":"x","level":"warn"})");
   EXPECT_EQ(line.find("{\"timestamp\":\""), 0u);

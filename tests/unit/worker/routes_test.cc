@@ -48,6 +48,14 @@ TEST(RoutesTest, AnXComKeyKeepsItsSlashesAndEscapesWhatEndsAPath) {
             "?include_prior_dates=true");
 }
 
+TEST(RoutesTest, WhatIsNestedTooDeeplyForAUrlIsLeftOut) {
+  const std::string deep = std::string(9000, '[') + std::string(9000, ']');
+  EXPECT_EQ(Made(Request("GetDagRun", {{"dag_id", deep}, {"run_id", "\"r\""}})).path,
+            "dag-runs//r");
+  EXPECT_EQ(Made(Request("GetDRCount", {{"dag_id", "\"d\""}, {"run_ids", deep}})).path,
+            "dag-runs/count?dag_id=d");
+}
+
 TEST(RoutesTest, AnXComValueIsTheBodyAsItCame) {
   const auto made = Made(Request("SetXCom", {{"key", "\"k\""},
                                              {"value", "{\"b\":1.0,\"a\":1}"},

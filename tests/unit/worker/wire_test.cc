@@ -170,6 +170,16 @@ TEST(WireTest, JsonIsAllOfItsTextWithoutNulOrByteOrderMark) {
     EXPECT_FALSE(IsJson(text)) << text;
 }
 
+TEST(WireTest, DepthCountsBracketsOutsideOfTextsOnly) {
+  const auto nested = [](std::size_t depth) {
+    return std::string(depth, '[') + "\"\\\"[\"" + std::string(depth, ']');
+  };
+  EXPECT_FALSE(IsDeep(nested(1000)));
+  EXPECT_TRUE(IsDeep(nested(1001)));
+  EXPECT_FALSE(IsDeep("\"\\\"" + std::string(2000, '[') + "\""));
+  EXPECT_FALSE(IsDeep("[" + nested(999) + "," + nested(999) + "]"));
+}
+
 TEST(WireTest, FramesAreCutFromPiecesOfAStream) {
   FrameReader reader;
   std::string payload;
