@@ -51,23 +51,24 @@ void Examine(const Route& route, const ApiAnswer& answer) {
   const bool nothing = route.reply == Route::Reply::kNothing && answer.ok();
   const bool gone = route.ignores_gone && answer.status == 410;
   Require(!(reply.body.empty() && reply.error.empty()) || nothing || gone, "no reply", answer.body);
-  for (const auto& text : {reply.body, reply.error})
-    Require(text.empty() || IsStrictJson(text), "a reply that is not JSON", text);
+  for (const auto& part : {reply.body, reply.error})
+    Require(part.empty() || IsStrictJson(part), "a reply that is not JSON", part);
 
-  const auto frame = ResponseFrame(7, reply.body, reply.error);
+  // An error is read where a request has its body, too.
+  const auto& text = reply.error.empty() ? reply.body : reply.error;
+  const auto frame = ResponseFrame(7, text, "");
+  Require(frame.has_value() == ResponseFrame(7, reply.body, reply.error).has_value(),
+          "an error is not encoded like a body", text);
   if (!frame) {
-    Require(IsRefused(frame.error()), "a reply that cannot be encoded", reply.body + reply.error);
+    Require(IsRefused(frame.error()), "a reply that cannot be encoded", text);
     return;
   }
   std::int64_t id = -1;
   const auto decoded = DecodeRequest(Payload(*frame), &id);
-  Require(decoded.has_value(), "a reply that cannot be decoded", reply.body + reply.error);
+  Require(decoded.has_value(), "a reply that cannot be decoded", text);
   Require(id == 7, "another id");
   if (!reply.error.empty()) {
-    // An error is where a request has its trace.
-    const auto type = decoded->trace.find("type");
-    Require(type != decoded->trace.end() && type->second == "ErrorResponse", "an error of no type",
-            reply.error);
+    Require(decoded->type == "ErrorResponse", "an error of another type", reply.error);
   } else if (!reply.body.empty()) {
     ExamineType(route, answer, decoded->type);
     ExamineValue(route, answer, *decoded);

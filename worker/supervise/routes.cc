@@ -32,9 +32,7 @@ std::vector<std::string_view> Split(std::string_view list) {
   return parts;
 }
 
-Json Parsed(const std::string* text) {
-  return text == nullptr || IsDeep(*text) ? Json() : Json::parse(*text, nullptr, false);
-}
+Json Parsed(const std::string* text) { return text == nullptr ? Json() : ParseTree(*text); }
 
 // A scalar as it stands in a URL.
 std::string Plain(const Json& value, bool time) {

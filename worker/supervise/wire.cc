@@ -14,7 +14,6 @@ namespace zkexec {
 namespace {
 
 constexpr std::size_t kDepthMax = 10000;
-constexpr std::size_t kTreeDepthMax = 1000;  // about where Python's decoders end
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalid, message}; }
 
@@ -352,6 +351,69 @@ class Packer : public nlohmann::json_sax<nlohmann::json> {
   std::vector<Level> open_;
 };
 
+// nlohmann's own builder looks for each key among those before it.
+class TreeBuilder : public nlohmann::json_sax<nlohmann::ordered_json> {
+ public:
+  using Json = nlohmann::ordered_json;
+
+  explicit TreeBuilder(std::size_t depth) : depth_(depth) {}
+
+  Json root;
+
+  bool null() override { return Add(nullptr); }
+  bool boolean(bool value) override { return Add(value); }
+  bool number_integer(number_integer_t value) override { return Add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return Add(value); }
+  bool string(string_t& value) override { return Add(std::move(value)); }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return Open(Json::object()); }
+  bool start_array(std::size_t) override { return Open(Json::array()); }
+  bool key(string_t& value) override {
+    key_ = std::move(value);
+    return true;
+  }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
+  }
+
+ private:
+  Json* Put(Json value) {
+    if (open_.empty()) {
+      root = std::move(value);
+      return &root;
+    }
+    if (auto* array = open_.back()->get_ptr<Json::array_t*>())
+      return &array->emplace_back(std::move(value));
+    auto* object = open_.back()->get_ptr<Json::object_t*>();
+    return &object->emplace_back(std::move(key_), std::move(value)).second;
+  }
+  bool Add(Json value) {
+    Put(std::move(value));
+    return true;
+  }
+  bool Open(Json empty) {
+    if (open_.size() >= depth_) return false;
+    open_.push_back(Put(std::move(empty)));
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::size_t depth_;
+  std::vector<Json*> open_;  // each is the last item of the one before
+  std::string key_;
+};
+
+// The parser takes a NUL for the end, and skips a byte order mark.
+bool MayBeJson(std::string_view text) {
+  return text.find('\0') == std::string_view::npos && !text.starts_with("\xef\xbb\xbf");
+}
+
 Status AppendBody(std::string* frame, std::string_view json) {
   if (json.empty()) {
     *frame += static_cast<char>(0xc0);
@@ -403,29 +465,13 @@ Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::s
   return frame;
 }
 
-bool IsJson(std::string_view text) {
-  // The parser takes a NUL for the end, and skips a byte order mark.
-  return text.find('\0') == std::string_view::npos && !text.starts_with("\xef\xbb\xbf") &&
-         nlohmann::json::accept(text);
-}
+bool IsJson(std::string_view text) { return MayBeJson(text) && nlohmann::json::accept(text); }
 
-bool IsDeep(std::string_view json) {
-  std::size_t depth = 0;
-  bool in_text = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_text) {
-      if (c == '\\') ++i;
-      in_text = c != '"';
-    } else if (c == '"') {
-      in_text = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kTreeDepthMax) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
+nlohmann::ordered_json ParseTree(std::string_view text, std::size_t depth) {
+  if (!MayBeJson(text)) return nullptr;
+  TreeBuilder builder(depth);
+  const bool parsed = nlohmann::ordered_json::sax_parse(text, &builder);
+  return parsed ? std::move(builder.root) : nullptr;
 }
 
 std::string JsonString(std::string_view text) {

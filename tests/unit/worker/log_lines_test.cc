@@ -58,6 +58,15 @@ TEST_F(LogLinesTest, AnEventThatIsNestedTooDeeplyIsDropped) {
   EXPECT_EQ(lines_.FromEvent(line(200'000)), "");
 }
 
+// Each key was once looked for among those before it: this took minutes.
+TEST_F(LogLinesTest, AnEventWithManyKeysIsWrittenInTime) {
+  std::string fields;
+  for (int i = 0; i < 60'000; ++i) fields += ",\"k" + std::to_string(i) + "\":1";
+  const auto line =
+      lines_.FromEvent(R"({"event":"x","level":"info","d":{"a":0)" + fields + "}" + fields + "}");
+  EXPECT_TRUE(line.ends_with("\"k59999\":1}\n"));
+}
+
 TEST_F(LogLinesTest, SecretsAreTakenFromAnyDepth) {
   const std::string deep(100'000, '[');
   masker_.Add(nlohmann::ordered_json::parse(deep + "\"hunter22222\"" + std::string(100'000, ']')));

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 namespace zkexec {
@@ -170,14 +171,20 @@ TEST(WireTest, JsonIsAllOfItsTextWithoutNulOrByteOrderMark) {
     EXPECT_FALSE(IsJson(text)) << text;
 }
 
-TEST(WireTest, DepthCountsBracketsOutsideOfTextsOnly) {
+TEST(WireTest, ATreeKeepsOrderRepeatedKeysAndFloats) {
+  const std::string text = R"({"z":[1,1.0,-1,[],{}],"a":"\"[","a":null})";
+  EXPECT_EQ(ParseTree(text).dump(), text);
+}
+
+TEST(WireTest, ATreeOfWhatIsNotJsonOrTooDeepIsNull) {
   const auto nested = [](std::size_t depth) {
-    return std::string(depth, '[') + "\"\\\"[\"" + std::string(depth, ']');
+    return std::string(depth, '[') + "1" + std::string(depth, ']');
   };
-  EXPECT_FALSE(IsDeep(nested(1000)));
-  EXPECT_TRUE(IsDeep(nested(1001)));
-  EXPECT_FALSE(IsDeep("\"\\\"" + std::string(2000, '[') + "\""));
-  EXPECT_FALSE(IsDeep("[" + nested(999) + "," + nested(999) + "]"));
+  EXPECT_TRUE(ParseTree(nested(1000)).is_array());
+  EXPECT_TRUE(ParseTree(nested(1001)).is_null());
+  EXPECT_TRUE(ParseTree("[" + nested(999) + "," + nested(999) + "]").is_array());
+  for (const auto* text : {"", "{", "[1 2]", "\xef\xbb\xbf[]"})
+    EXPECT_TRUE(ParseTree(text).is_null()) << text;
 }
 
 TEST(WireTest, FramesAreCutFromPiecesOfAStream) {
