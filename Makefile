@@ -5,10 +5,11 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 CHAOS_ARGS ?=
 SIM_ARGS ?=
+FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python sim model conformance integration e2e \
-        chaos lint format clean bench bench-dispatch
+.PHONY: help bootstrap demo test unit dev asan tsan python sim model fuzz conformance \
+        integration e2e chaos lint format clean bench bench-dispatch
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -22,6 +23,7 @@ help: ## this text
 	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
 	@echo '  make bench-dispatch BENCH_ARGS=--help   what is measured, and how to measure parts of it'
 	@echo '  make sim SIM_ARGS="--seeds 100000"   more seeds; --help says how to replay one'
+	@echo '  make fuzz FUZZ_ARGS="--seconds 3600" an hour for each fuzzer; --help says how to replay an input'
 	@echo '  make chaos CHAOS_ARGS=--help         seed, length and number of dispatches'
 	@echo
 	@echo 'Everything that is made is in .build/; logs and JUnit files of tests in .build/results/.'
@@ -58,6 +60,10 @@ sim: bootstrap ## many simulated worlds, each from a seed
 	@cmake --preset release >/dev/null && CCACHE_DIR=$(CURDIR)/.build/ccache \
 		cmake --build --preset release --target zkexec_sim
 	@exec .build/release/tests/zkexec_sim $(SIM_ARGS)
+
+fuzz: bootstrap ## any bytes as what tasks and the API server say
+	@cmake --preset fuzz >/dev/null && CCACHE_DIR=$(CURDIR)/.build/ccache cmake --build --preset fuzz
+	@exec $(PY) tests/fuzz/run_fuzzers.py $(FUZZ_ARGS)
 
 conformance: bootstrap ## tasks under our supervisor and under Airflow's: same requests, same logs
 	@$(SUITES) conformance

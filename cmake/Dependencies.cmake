@@ -1,5 +1,15 @@
 # Everything third-party, as imported targets. All of it is in Debian 12; see
 # tools/bootstrap.sh for the packages.
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+
+find_package(nlohmann_json REQUIRED)
+find_package(msgpackc-cxx REQUIRED CONFIG CONFIGS msgpack-config.cmake)
+if(ZKEXEC_FUZZ)
+  return()  # pure code needs no more
+endif()
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(Protobuf REQUIRED)
@@ -7,8 +17,6 @@ find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(nlohmann_json REQUIRED)
-find_package(msgpackc-cxx REQUIRED CONFIG CONFIGS msgpack-config.cmake)
 find_package(prometheus-cpp REQUIRED CONFIG)
 find_package(cpprestsdk REQUIRED)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
@@ -21,8 +29,3 @@ add_library(zookeeper_st UNKNOWN IMPORTED)
 set_target_properties(zookeeper_st PROPERTIES
   IMPORTED_LOCATION ${ZOOKEEPER_ST_LIBRARY}
   INTERFACE_INCLUDE_DIRECTORIES ${ZOOKEEPER_INCLUDE_DIR})
-
-find_program(CCACHE_PROGRAM ccache)
-if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-endif()

@@ -28,7 +28,7 @@ readonly DEMO_PACKAGES=(
   python3-dev python3-venv python3-pybind11
   zookeeper libslf4j-java openjdk-17-jre-headless
 )
-readonly TEST_PACKAGES=(libgtest-dev postgresql spin)
+readonly TEST_PACKAGES=(libgtest-dev postgresql spin clang-14 libclang-rt-14-dev)
 readonly BENCH_PACKAGES=(redis-server iproute2)
 
 say() { printf 'bootstrap: %s\n' "$*"; }

@@ -86,9 +86,19 @@ def conformance(junit: Path) -> list[Command]:
     ]
 
 
+def fuzz(junit: Path) -> list[Command]:
+    """The fuzzers, each for a short time, with their programs built first."""
+    return [
+        ["cmake", "--preset", "fuzz"],
+        ["cmake", "--build", "--preset", "fuzz"],
+        [PYTHON, "tests/fuzz/run_fuzzers.py", "--junit-xml", str(junit)],
+    ]
+
+
 SUITES = (
     Suite("asan", "C++ tests with address and undefined-behaviour sanitizers", native("asan")),
     Suite("tsan", "C++ tests with the thread sanitizer", native("tsan")),
+    Suite("fuzz", "any bytes as what tasks and the API server say", fuzz, needs="tests/fuzz"),
     Suite("python", "Python unit tests", python("tests/python"), needs="tests/python"),
     Suite(
         "model",

@@ -57,7 +57,7 @@ bool IsPlain(std::string_view line) {
   if (to == std::string_view::npos || line.compare(to, kEvent.size(), kEvent) != 0) return false;
   const auto name = line.substr(from, to - from);
   return KnownLevel(name) == name && line.find("\"exception\"") == std::string_view::npos &&
-         line.find("eyJ") == std::string_view::npos && nlohmann::json::accept(line);
+         line.find("eyJ") == std::string_view::npos && IsJson(line);
 }
 
 void RedactTopLevelTokens(Json* event) {
@@ -76,7 +76,7 @@ std::string Line(const Json& event) {
 
 std::string LogLines::FromEvent(std::string_view line) const {
   if (IsPlain(line) && !masker_.Concerns(line)) return std::string(line) + "\n";
-  auto parsed = Json::parse(line, nullptr, false);
+  auto parsed = ParseTree(line);
   if (!parsed.is_object()) return "";
   const auto level = parsed.find("level");
   if (level == parsed.end() || !level->is_string()) return "";
@@ -92,8 +92,9 @@ std::string LogLines::FromEvent(std::string_view line) const {
   for (auto& [key, value] : parsed.items()) {
     if (key == "exception") {
       exception = std::move(value);
-    } else if (!event.contains(key)) {
-      event[key] = std::move(value);
+    } else if (key != "timestamp" && key != "level" && key != "event") {
+      // Not event[key], which looks at all keys before it.
+      event.get_ref<Json::object_t&>().emplace_back(key, std::move(value));
     }
   }
   // Airflow's pages look for tracebacks under this name.

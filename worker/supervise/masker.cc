@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "worker/supervise/wire.h"
 
@@ -20,12 +21,16 @@ bool IsWord(char letter) {
   return byte >= 0x80 || std::isalnum(byte) != 0 || letter == '_';
 }
 
-// Lower case, and runs of what can't be in a word as one underscore.
-std::string Normalized(std::string_view name) {
+// Lower case, and runs of what can't be in a word as one underscore. In JSON, the letter
+// after a backslash is in no word either.
+std::string Normalized(std::string_view name, bool is_json = false) {
   std::string out;
   bool gap = false;
+  bool escape = false;
   for (const char letter : name) {
-    if (!IsWord(letter)) {
+    const bool escaped = escape;
+    escape = is_json && letter == '\\' && !escaped;
+    if (escaped || !IsWord(letter)) {
       if (!gap) out += '_';
       gap = true;
       continue;
@@ -34,6 +39,13 @@ std::string Normalized(std::string_view name) {
     out += static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   }
   return out;
+}
+
+// Whether the JSON has escapes by which a text may look otherwise than JsonString() has it.
+bool HasRareEscape(std::string_view json) {
+  for (auto at = json.find('\\'); at != std::string_view::npos; at = json.find('\\', at + 2))
+    if (at + 1 < json.size() && (json[at + 1] == 'u' || json[at + 1] == '/')) return true;
+  return false;
 }
 
 std::size_t Characters(std::string_view text) {
@@ -67,12 +79,18 @@ void Masker::AddText(const std::string& secret, const std::string& name) {
 }
 
 void Masker::Add(const Json& value, const std::string& name) {
-  if (value.is_string()) {
-    AddText(value.get<std::string>(), name);
-  } else if (value.is_object()) {
-    for (const auto& [key, item] : value.items()) Add(item, key);
-  } else if (value.is_array()) {
-    for (const auto& item : value) Add(item, name);
+  // Without recursion: a task may nest as deep as it likes.
+  std::vector<std::pair<const Json*, std::string>> open{{&value, name}};
+  while (!open.empty()) {
+    const auto [next, its_name] = std::move(open.back());
+    open.pop_back();
+    if (next->is_string()) {
+      AddText(next->get<std::string>(), its_name);
+    } else if (next->is_object()) {
+      for (const auto& [key, item] : next->items()) open.emplace_back(&item, key);
+    } else if (next->is_array()) {
+      for (const auto& item : *next) open.emplace_back(&item, its_name);
+    }
   }
 }
 
@@ -88,11 +106,12 @@ bool Masker::ShouldHide(std::string_view name) const {
 }
 
 bool Masker::Concerns(std::string_view json_line) const {
+  if (HasRareEscape(json_line)) return true;
   for (const auto& secret : escaped_)
     if (json_line.find(secret) != std::string_view::npos) return true;
   if (!rules_->hide_sensitive_names) return false;
   // A telling key is part of its line, normalized in the same way.
-  const auto normalized = Normalized(json_line);
+  const auto normalized = Normalized(json_line, true);
   return std::any_of(rules_->sensitive_names.begin(), rules_->sensitive_names.end(),
                      [&](const auto& part) { return normalized.find(part) != std::string::npos; });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/routes.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -31,9 +32,7 @@ std::vector<std::string_view> Split(std::string_view list) {
   return parts;
 }
 
-Json Parsed(const std::string* text) {
-  return text == nullptr ? Json() : Json::parse(*text, nullptr, false);
-}
+Json Parsed(const std::string* text) { return text == nullptr ? Json() : ParseTree(*text); }
 
 // A scalar as it stands in a URL.
 std::string Plain(const Json& value, bool time) {
@@ -152,14 +151,14 @@ Reply Success(const Route& route, const ApiAnswer& answer) {
           range.find_first_not_of("0123456789", kPrefix.size()) != std::string_view::npos) {
         return Unreadable("Unable to parse Content-Range header from HEAD");
       }
-      return {
-          WithType("{\"len\":" + std::string(range.substr(kPrefix.size())) + "}", route.reply_type),
-          ""};
+      // "007" is a number for Python, but not in JSON.
+      const auto first = std::min(range.find_first_not_of('0', kPrefix.size()), range.size() - 1);
+      return {WithType("{\"len\":" + std::string(range.substr(first)) + "}", route.reply_type), ""};
     }
     case Route::Reply::kObject:
     case Route::Reply::kUnder: break;
   }
-  if (!nlohmann::json::accept(answer.body)) {
+  if (!IsJson(answer.body)) {
     return Unreadable("the API server's answer is not JSON");
   }
   if (route.reply == Route::Reply::kUnder) {
@@ -227,7 +226,7 @@ std::string ClientError(std::string_view message, std::string_view exception_typ
 
 bool IsApiError(const ApiAnswer& answer) {
   return answer.status >= 400 && answer.status < 600 && answer.content_type == "application/json" &&
-         nlohmann::json::accept(answer.body);
+         IsJson(answer.body);
 }
 
 std::string ApiError(const ApiAnswer& answer) {

@@ -70,9 +70,8 @@ void Task::Handle(const std::string& payload) {
   const auto& type = request.type;
   if (type == "MaskSecret") {
     const auto* value = request.Find("value");
-    const auto parsed = value == nullptr ? nlohmann::ordered_json()
-                                         : nlohmann::ordered_json::parse(*value, nullptr, false);
-    masker_.Add(parsed, request.Text("name"));
+    // Add() does not recurse: what is deep is a secret too.
+    if (value != nullptr) masker_.Add(ParseTree(*value, SIZE_MAX), request.Text("name"));
     return Answer(id, {});
   }
   if (type == "TaskState") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -15,6 +16,10 @@ namespace {
 constexpr std::size_t kDepthMax = 10000;
 
 Error Invalid(const std::string& message) { return {ErrorCode::kInvalid, message}; }
+
+// Python's first and last year, as seconds.
+constexpr std::int64_t kSecondsMin = -62'135'596'800;
+constexpr std::int64_t kSecondsMax = 253'402'300'799;
 
 // One of msgpack's timestamps as Python's isoformat() has it, in UTC.
 bool AppendTimestamp(std::string* json, const char* data, std::uint32_t size) {
@@ -40,7 +45,8 @@ bool AppendTimestamp(std::string* json, const char* data, std::uint32_t size) {
   }
   const std::time_t time = seconds;
   std::tm parts{};
-  if (nanos > 999'999'999 || gmtime_r(&time, &parts) == nullptr) return false;
+  if (nanos > 999'999'999 || seconds < kSecondsMin || seconds > kSecondsMax) return false;
+  if (gmtime_r(&time, &parts) == nullptr) return false;
   char text[64];
   std::snprintf(text, sizeof text, "\"%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
@@ -57,6 +63,22 @@ void AppendString(std::string* json, std::string_view text) {
   *json += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::strict);
 }
 
+bool IsUtf8(std::string_view text) {
+  try {
+    std::string unused;
+    AppendString(&unused, text);
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
+}
+
+// What may go into a header on behalf of a task: no other headers, no line breaks.
+bool IsTraceHeader(std::string_view name, std::string_view value) {
+  return (name == "traceparent" || name == "tracestate") &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 // msgpack, as it is parsed, written as JSON text. The first level is cut into
 // [id, {fields}, {trace}]; what is deeper goes into the field's text.
 class RequestVisitor : public msgpack::null_visitor {
@@ -68,12 +90,11 @@ class RequestVisitor : public msgpack::null_visitor {
   bool visit_nil() { return Scalar("null"); }
   bool visit_boolean(bool value) { return Scalar(value ? "true" : "false"); }
   bool visit_positive_integer(std::uint64_t value) {
-    if (levels_.size() == 1 && part_ == 0) *id_ = request_->id = static_cast<std::int64_t>(value);
+    if (IsId()) return value <= INT64_MAX ? Id(static_cast<std::int64_t>(value)) : NoRequest();
     return Scalar(std::to_string(value));
   }
   bool visit_negative_integer(std::int64_t value) {
-    if (levels_.size() == 1 && part_ == 0) *id_ = request_->id = value;
-    return Scalar(std::to_string(value));
+    return IsId() ? Id(value) : Scalar(std::to_string(value));
   }
   bool visit_float32(float value) { return visit_float64(value); }
   bool visit_float64(double value) {
@@ -91,12 +112,14 @@ class RequestVisitor : public msgpack::null_visitor {
   bool visit_str(const char* data, std::uint32_t size) {
     const std::string_view text(data, size);
     if (in_key_) return Key(text);
+    if (levels_.empty() || IsId()) return NoRequest();
     if (levels_.size() == 2 && part_ == 1 && key_ == "type") {
+      if (!IsUtf8(text)) return Refuse("a text that is not UTF-8");
       request_->type = text;
       return true;
     }
     if (levels_.size() == 2 && part_ == 2) {
-      request_->trace[key_] = text;
+      if (IsTraceHeader(key_, text)) request_->trace[key_] = text;
       return true;
     }
     try {
@@ -110,6 +133,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return Refuse("Object of type bytes is not JSON serializable");
   }
   bool visit_ext(const char* data, std::uint32_t size) {
+    if (levels_.empty() || IsId()) return NoRequest();
     // The first byte is the extension's type; -1 is a timestamp.
     if (in_key_ || size < 1 || static_cast<signed char>(data[0]) != -1 ||
         !AppendTimestamp(Text(), data + 1, size - 1)) {
@@ -118,6 +142,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return true;
   }
   bool start_array(std::uint32_t count) {
+    if (in_key_) return Refuse("a key that is no text");
     if (levels_.empty()) {
       if (count < 1 || count > 3) return Refuse("not a request");
     } else if (levels_.size() == 1) {
@@ -141,6 +166,7 @@ class RequestVisitor : public msgpack::null_visitor {
     return true;
   }
   bool start_map(std::uint32_t) {
+    if (in_key_) return Refuse("a key that is no text");
     if (levels_.empty() || (levels_.size() == 1 && part_ == 0)) return Refuse("not a request");
     if (levels_.size() > 1) *Text() += '{';
     return Open();
@@ -166,6 +192,13 @@ class RequestVisitor : public msgpack::null_visitor {
     failure = why;
     return false;
   }
+  bool NoRequest() { return Refuse("not a request"); }
+  // Whether the next value is the request's id.
+  bool IsId() const { return levels_.size() == 1 && part_ == 0; }
+  bool Id(std::int64_t value) {
+    *id_ = request_->id = value;
+    return true;
+  }
   bool Open() {
     if (levels_.size() >= kDepthMax) return Refuse("nested too deeply");
     levels_.push_back(false);
@@ -179,13 +212,14 @@ class RequestVisitor : public msgpack::null_visitor {
   }
   bool Scalar(std::string_view text) {
     if (in_key_) return Key(text);
-    if (levels_.empty()) return Refuse("not a request");
+    if (levels_.empty() || IsId()) return NoRequest();
     if (levels_.size() == 1) return true;
     *Text() += text;
     return true;
   }
   bool Key(std::string_view text) {
     if (levels_.size() == 2) {
+      if (!IsUtf8(text)) return Refuse("a text that is not UTF-8");
       key_ = text;
       if (part_ == 1 && key_ != "type") request_->fields.emplace_back(key_, "");
       return true;
@@ -317,6 +351,69 @@ class Packer : public nlohmann::json_sax<nlohmann::json> {
   std::vector<Level> open_;
 };
 
+// nlohmann's own builder looks for each key among those before it.
+class TreeBuilder : public nlohmann::json_sax<nlohmann::ordered_json> {
+ public:
+  using Json = nlohmann::ordered_json;
+
+  explicit TreeBuilder(std::size_t depth) : depth_(depth) {}
+
+  Json root;
+
+  bool null() override { return Add(nullptr); }
+  bool boolean(bool value) override { return Add(value); }
+  bool number_integer(number_integer_t value) override { return Add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return Add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return Add(value); }
+  bool string(string_t& value) override { return Add(std::move(value)); }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return Open(Json::object()); }
+  bool start_array(std::size_t) override { return Open(Json::array()); }
+  bool key(string_t& value) override {
+    key_ = std::move(value);
+    return true;
+  }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
+  }
+
+ private:
+  Json* Put(Json value) {
+    if (open_.empty()) {
+      root = std::move(value);
+      return &root;
+    }
+    if (auto* array = open_.back()->get_ptr<Json::array_t*>())
+      return &array->emplace_back(std::move(value));
+    auto* object = open_.back()->get_ptr<Json::object_t*>();
+    return &object->emplace_back(std::move(key_), std::move(value)).second;
+  }
+  bool Add(Json value) {
+    Put(std::move(value));
+    return true;
+  }
+  bool Open(Json empty) {
+    if (open_.size() >= depth_) return false;
+    open_.push_back(Put(std::move(empty)));
+    return true;
+  }
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  const std::size_t depth_;
+  std::vector<Json*> open_;  // each is the last item of the one before
+  std::string key_;
+};
+
+// The parser takes a NUL for the end, and skips a byte order mark.
+bool MayBeJson(std::string_view text) {
+  return text.find('\0') == std::string_view::npos && !text.starts_with("\xef\xbb\xbf");
+}
+
 Status AppendBody(std::string* frame, std::string_view json) {
   if (json.empty()) {
     *frame += static_cast<char>(0xc0);
@@ -366,6 +463,15 @@ Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::s
   const auto size = frame.size() - 4;
   for (std::size_t i = 0; i < 4; ++i) frame[i] = static_cast<char>(size >> (24 - 8 * i) & 0xff);
   return frame;
+}
+
+bool IsJson(std::string_view text) { return MayBeJson(text) && nlohmann::json::accept(text); }
+
+nlohmann::ordered_json ParseTree(std::string_view text, std::size_t depth) {
+  if (!MayBeJson(text)) return nullptr;
+  TreeBuilder builder(depth);
+  const bool parsed = nlohmann::ordered_json::sax_parse(text, &builder);
+  return parsed ? std::move(builder.root) : nullptr;
 }
 
 std::string JsonString(std::string_view text) {

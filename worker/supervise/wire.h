@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +48,12 @@ Result<TaskRequest> DecodeRequest(std::string_view payload, std::int64_t* id);
 // Errors: kInvalid: not JSON, or an integer beyond 64 bits.
 Result<std::string> ResponseFrame(std::int64_t id, std::string_view body, std::string_view error);
 
+// Whether all of it is JSON text, to be written into other JSON as it stands.
+bool IsJson(std::string_view text);
+// As a tree, in time that is linear in the text; repeated keys stay. null if it is not JSON,
+// or nested deeper than `depth`: what walks, copies or prints a tree recurses, and a task
+// decides what it sends.
+nlohmann::ordered_json ParseTree(std::string_view text, std::size_t depth = 1000);
 // A text as JSON, in quotes. What is not UTF-8 is replaced.
 std::string JsonString(std::string_view text);
 // {"a":1} and "T" make {"a":1,"type":"T"}. `object` must be JSON text of an object.

@@ -43,6 +43,36 @@ TEST_F(LogLinesTest, ALineThatIsNoEventOrHasNoLevelIsDropped) {
     EXPECT_EQ(lines_.FromEvent(line), "") << line;
 }
 
+TEST_F(LogLinesTest, ALineWithANulOrAByteOrderMarkIsDropped) {
+  const std::string line = R"({"timestamp":"t","level":"info","event":"x"})";
+  EXPECT_EQ(lines_.FromEvent(line + '\0' + "{}"), "");
+  EXPECT_EQ(lines_.FromEvent("\xef\xbb\xbf" + line), "");
+}
+
+TEST_F(LogLinesTest, AnEventThatIsNestedTooDeeplyIsDropped) {
+  const auto line = [](std::size_t depth) {
+    return R"({"level":"info","event":)" + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  EXPECT_NE(lines_.FromEvent(line(900)), "");
+  EXPECT_EQ(lines_.FromEvent(line(1000)), "");
+  EXPECT_EQ(lines_.FromEvent(line(200'000)), "");
+}
+
+// Each key was once looked for among those before it: this took minutes.
+TEST_F(LogLinesTest, AnEventWithManyKeysIsWrittenInTime) {
+  std::string fields;
+  for (int i = 0; i < 60'000; ++i) fields += ",\"k" + std::to_string(i) + "\":1";
+  const auto line =
+      lines_.FromEvent(R"({"event":"x","level":"info","d":{"a":0)" + fields + "}" + fields + "}");
+  EXPECT_TRUE(line.ends_with("\"k59999\":1}\n"));
+}
+
+TEST_F(LogLinesTest, SecretsAreTakenFromAnyDepth) {
+  const std::string deep(100'000, '[');
+  masker_.Add(nlohmann::ordered_json::parse(deep + "\"hunter22222\"" + std::string(100'000, ']')));
+  EXPECT_EQ(masker_.RedactText("hunter22222"), "***");
+}
+
 TEST_F(LogLinesTest, TimeLevelAndEventComeFirst) {
   const auto line = lines_.FromEvent(R"({"b":2,"event":"x","level":"warn"})");
   EXPECT_EQ(line.find("{\"timestamp\":\""), 0u);
@@ -60,6 +90,30 @@ TEST_F(LogLinesTest, ASecretIsMaskedWhereverItStands) {
   const auto quoted =
       lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"so with \"quotes\"\n it"})");
   EXPECT_EQ(Read(quoted)["event"], "so *** it");
+}
+
+TEST_F(LogLinesTest, ASecretIsMaskedHoweverItIsEscaped) {
+  masker_.AddText("schlüssel/bund");
+  for (const auto* secret : {"schlüssel/bund", "schl\\u00fcssel/bund", "schlüssel\\/bund",
+                             "\\u0073chlüssel/bund", "\\\\\\u0073chlüssel/bund"}) {
+    const auto line = Read(lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"is )" +
+                                            std::string(secret) + R"("})"));
+    EXPECT_TRUE(line["event"].get<std::string>().ends_with("***")) << secret;
+  }
+}
+
+TEST_F(LogLinesTest, ATellingKeyIsSeenHoweverItIsEscaped) {
+  for (const auto* key : {"pass\\u0077ord", "api\\nkey", "api\\\\key", "api\\\"key"}) {
+    const auto line = lines_.FromEvent(R"({"timestamp":"t","level":"info","event":"x",")" +
+                                       std::string(key) + R"(":"shown?"})");
+    EXPECT_EQ(line.find("shown?"), std::string::npos) << line;
+  }
+}
+
+TEST_F(LogLinesTest, ATokenIsCutAlsoIfItIsEscaped) {
+  const auto line = lines_.FromEvent(
+      R"({"timestamp":"t","level":"info","event":"a \u0065yJhbGciOiJIUzI1NiJ9 b"})");
+  EXPECT_EQ(Read(line)["event"], "a eyJ*** b");
 }
 
 TEST_F(LogLinesTest, ATellingKeyHidesAllBelowItAtAnyDepth) {

@@ -48,6 +48,14 @@ TEST(RoutesTest, AnXComKeyKeepsItsSlashesAndEscapesWhatEndsAPath) {
             "?include_prior_dates=true");
 }
 
+TEST(RoutesTest, WhatIsNestedTooDeeplyForAUrlIsLeftOut) {
+  const std::string deep = std::string(9000, '[') + std::string(9000, ']');
+  EXPECT_EQ(Made(Request("GetDagRun", {{"dag_id", deep}, {"run_id", "\"r\""}})).path,
+            "dag-runs//r");
+  EXPECT_EQ(Made(Request("GetDRCount", {{"dag_id", "\"d\""}, {"run_ids", deep}})).path,
+            "dag-runs/count?dag_id=d");
+}
+
 TEST(RoutesTest, AnXComValueIsTheBodyAsItCame) {
   const auto made = Made(Request("SetXCom", {{"key", "\"k\""},
                                              {"value", "{\"b\":1.0,\"a\":1}"},
@@ -121,8 +129,26 @@ TEST(RoutesTest, ACountIsReadFromTheHeader) {
   answer.content_range = "map_indexes 12";
   EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
             R"({"len":12,"type":"XComCountResponse"})");
+  answer.content_range = "map_indexes 007";
+  EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
+            R"({"len":7,"type":"XComCountResponse"})");
+  answer.content_range = "map_indexes 00";
+  EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body,
+            R"({"len":0,"type":"XComCountResponse"})");
   answer.content_range = "map_indexes x";
   EXPECT_EQ(MakeReply(*FindRoute("GetXComCount"), Request("GetXComCount", {}), answer).body, "");
+}
+
+TEST(RoutesTest, AnAnswerWithANulOrAByteOrderMarkIsAnErrorForTheTask) {
+  const auto request = Request("GetDRCount", {});
+  for (const auto& body : {std::string("3\0", 2), std::string("\xef\xbb\xbf"
+                                                              "3")}) {
+    for (const int status : {200, 500}) {
+      const auto reply = MakeReply(*FindRoute("GetDRCount"), request, Answered(status, body));
+      EXPECT_EQ(reply.body, "");
+      EXPECT_TRUE(IsJson(reply.error)) << reply.error;
+    }
+  }
 }
 
 TEST(RoutesTest, AnAnswerThatIsNonsenseIsAnErrorForTheTask) {
