@@ -159,7 +159,7 @@ NAMES = (
     "[x]{y}|z^`",
 )
 # Airflow's client leaves some of these unescaped, so that they are another path or a query.
-NAMES_THAT_BREAK_URLS = ("what?", "a#b", "a/b", "..", "line\nbreak", "%20", "a%2Fb", "100%")
+NAMES_THAT_BREAK_URLS = ("what?", "a#b", "a/b", "%20", "a%2Fb", "100%")
 PLACES = {"dag_id": "d", "run_id": "r", "task_id": "t"}
 
 
