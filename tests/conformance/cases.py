@@ -85,6 +85,7 @@ def messages_cases() -> list[Case]:
             "send_all",
             {"messages": messages.with_values(messages.ODD_VALUES)},
         ),
+        Case("messages-nan", "send_all", {"messages": messages.with_nan()}),
         Case("messages-coroutines", "send_in_coroutines", {"messages": some}),
         Case("messages-in-pieces", "send_in_pieces", {"messages": some}),
         Case("messages-at-once", "send_at_once", {"messages": some}),

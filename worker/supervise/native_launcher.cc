@@ -176,7 +176,8 @@ void NativeLauncher::OnChildExit(int child) {
 
 void NativeLauncher::OnEnded(int child, const ProcessEnd& end) {
   const auto found = children_.find(child);
-  if (found == children_.end()) return;
+  // Told already: it is still here while something else holds its streams open.
+  if (found == children_.end() || found->second.server == nullptr) return;
   found->second.process->Reaped();
   const auto run = runs_.find(found->second.run);
   templates_.CountChild(*found->second.server, -1);

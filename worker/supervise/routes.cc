@@ -199,7 +199,9 @@ Reply MakeReply(const Route& route, const TaskRequest& message, const ApiAnswer&
   return {"", ApiError(answer)};
 }
 
-std::string NamelessAsset(const Route& route, const TaskRequest& message) {
+std::string WhyNotAsked(const Route& route, const TaskRequest& message) {
+  if (route.body == Route::Body::kValue && !message.not_finite.empty())
+    return "Out of range float values are not JSON compliant: " + message.not_finite;
   const std::string_view path = route.path;
   const bool events = path.starts_with("asset-events/");
   if (!events && !path.starts_with("assets/by-name") && !path.starts_with("assets/by-uri") &&

@@ -72,8 +72,9 @@ std::span<const Route> AllRoutes();
 ApiRequest MakeRequest(const Route& route, const TaskRequest& message, const std::string& ti_id);
 Reply MakeReply(const Route& route, const TaskRequest& message, const ApiAnswer& answer);
 
-// Why the API is not asked: of an asset without a name, as Airflow's client has it. Empty: it is.
-std::string NamelessAsset(const Route& route, const TaskRequest& message);
+// Why Airflow's client would not ask the API: an asset without a name, or a number in the
+// user's value that JSON has not (elsewhere pydantic makes null of it). Empty: it would.
+std::string WhyNotAsked(const Route& route, const TaskRequest& message);
 
 // {"error": …, "type": "ErrorResponse"}; `detail` is JSON text or empty.
 std::string ErrorResponse(std::string_view error, std::string_view detail);

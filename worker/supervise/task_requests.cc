@@ -100,7 +100,7 @@ void Task::Handle(const std::string& payload) {
     });
     return;
   }
-  if (const auto why = NamelessAsset(*route, request); !why.empty())
+  if (const auto why = WhyNotAsked(*route, request); !why.empty())
     return Answer(id, {"", ClientError(why, "ValueError")});
   if (!TerminalState(type).empty()) return HandleTerminal(*route, std::move(request));
   if (type == "TriggerDagRun") return HandleTrigger(*route, request);

@@ -98,11 +98,11 @@ class RequestVisitor : public msgpack::null_visitor {
   }
   bool visit_float32(float value) { return visit_float64(value); }
   bool visit_float64(double value) {
-    if (!std::isfinite(value))
-      return Refuse("Out of range float values are not JSON compliant: " +
-                    std::string(std::isnan(value) ? "nan"
-                                : value > 0       ? "inf"
-                                                  : "-inf"));
+    if (!std::isfinite(value)) {
+      if (request_->not_finite.empty())
+        request_->not_finite = std::isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+      return Scalar("null");
+    }
     char text[32];
     const auto end = std::to_chars(text, text + sizeof text, value).ptr;
     std::string number(text, end);

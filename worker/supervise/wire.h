@@ -30,6 +30,8 @@ struct TaskRequest {
   std::string type;
   // In the order of the task, without "type"; the values as JSON text.
   std::vector<std::pair<std::string, std::string>> fields;
+  // nan, inf or -inf if there was such a number, which JSON has no words for: it is null above.
+  std::string not_finite;
   // Headers for what is asked of the API server on its behalf (traceparent, tracestate).
   std::map<std::string, std::string> trace;
 
@@ -40,7 +42,7 @@ struct TaskRequest {
 };
 
 // Errors: kInvalid: not a request (the channel is out of step then), or one that JSON has
-// no words for (NaN, binary). `id` is set as soon as it was read, to be answered.
+// no words for (binary). `id` is set as soon as it was read, to be answered.
 Result<TaskRequest> DecodeRequest(std::string_view payload, std::int64_t* id);
 
 // A whole frame. `body` and `error` are JSON texts, or empty for nil. With `type`, the

@@ -63,12 +63,13 @@ TEST(WireTest, ATimestampBeyondPythonsYearsIsRefused) {
     EXPECT_EQ(Decoded(at(seconds)), "error: an unknown extension of msgpack");
 }
 
-TEST(WireTest, ANumberThatJsonLacksIsRefusedAndItsRequestCanBeAnswered) {
+TEST(WireTest, ANumberThatJsonLacksIsNullAndTold) {
   std::int64_t id = -1;
-  const auto nan = DecodeRequest(RequestWith(Bytes({0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0})), &id);
-  ASSERT_FALSE(nan);
-  EXPECT_EQ(id, 3);
-  EXPECT_NE(nan.error().message.find("not JSON compliant"), std::string::npos);
+  const auto request = DecodeRequest(RequestWith(Bytes({0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0})), &id);
+  ASSERT_TRUE(request);
+  ASSERT_EQ(request->fields.size(), 1u);
+  EXPECT_EQ(request->fields.front().second, "null");
+  EXPECT_EQ(request->not_finite, "nan");
 }
 
 TEST(WireTest, GarbageIsNoRequestAndHasNoId) {
