@@ -203,10 +203,21 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   FileJournal journal(
       std::filesystem::path(settings->journal_dir) / EncodeComponent(layout->base()), worker, clock,
       [&metrics] { metrics.JournalFailed(); });
-  const auto api = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
-  if (!api) return Fatal(kBadConfiguration, api.error().message);
-  NativeLauncher launcher(NativeLauncher::Options::Make(zygote.configuration()), zygote, **api,
-                          loop, clock, observer);
+  auto supervision = NativeLauncher::Options::Make(zygote.configuration());
+  std::unique_ptr<ApiClient> api;
+  if (supervision.on && supervision.refusal.empty()) {
+    auto client = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+    if (client) {
+      api = std::move(*client);
+    } else if (supervision.required) {
+      return Fatal(kBadConfiguration, client.error().message);
+    } else {
+      // Airflow's supervisor may make sense of it.
+      spdlog::warn("tasks are supervised by Airflow error=\"{}\"", client.error().message);
+      supervision.refusal = "api_client";
+    }
+  }
+  NativeLauncher launcher(supervision, zygote, api.get(), loop, clock, observer);
   Agent agent(options, zk, *layout, launcher, clock, *sealer, observer, journal);
   launcher.SetListener(&agent);
 

@@ -170,7 +170,7 @@ ALLOWED: tuple[Allowed, ...] = (
         "names that break URLs",
         "Airflow's client leaves ? and # in the names of things as they are, so that what follows "
         "is a query or lost, and thus asks for something else. Ours escapes them.",
-        replaced(r"^([A-Z]+) /.*", r"\1"),
+        replaced(r'^([A-Z]+) /.*|("message": "GetXComSequenceItem").*', r"\1\2"),
         sections="requests|answers",
         cases="messages-names-that-break-urls",
     ),

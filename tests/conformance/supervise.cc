@@ -133,7 +133,7 @@ int Main(const std::string& python) {
     return 2;
   }
   Told told;
-  NativeLauncher launcher(NativeLauncher::Options::Make(zygote.configuration()), zygote, **api,
+  NativeLauncher launcher(NativeLauncher::Options::Make(zygote.configuration()), zygote, api->get(),
                           loop, clock, told);
   lines.SetLauncher(&launcher);
   launcher.SetListener(&lines);

@@ -14,7 +14,7 @@ ApiSession::ApiSession(ExecutionApi& api, const Clock& clock, const Retries& ret
     : api_(api), clock_(clock), retries_(retries), token_(std::move(token)), random_(seed) {}
 
 void ApiSession::Send(ApiRequest request, ExecutionApi::Callback done) {
-  Try({std::move(request), std::move(done), 1, {}});
+  Try({std::move(request), std::move(done), 1, hopes_, {}, {}});
 }
 
 void ApiSession::Try(Attempt attempt) {
@@ -24,7 +24,7 @@ void ApiSession::Try(Attempt attempt) {
               if (!*alive) return;
               if (!answer.refreshed_token.empty()) token_ = answer.refreshed_token;
               const bool again = answer.status == 0 || answer.status >= 500;
-              if (!again || attempt.number >= retries_.attempts)
+              if (!again || attempt.number >= retries_.attempts || attempt.hope != hopes_)
                 return attempt.done(std::move(answer));
               // min ≤ pause ≤ max(min, min(2^(n-1), max)), as Airflow's client has it.
               const double low = static_cast<double>(retries_.wait_min.count());
@@ -38,8 +38,20 @@ void ApiSession::Try(Attempt attempt) {
                   attempt.request.method, answer.status, attempt.number, pause, answer.failure);
               ++attempt.number;
               attempt.at = clock_.Now() + Duration{static_cast<Duration::rep>(pause)};
+              attempt.answer = std::move(answer);
               waiting_.push_back(std::move(attempt));
             });
+}
+
+void ApiSession::GiveUp() {
+  ++hopes_;
+  for (auto& attempt : std::exchange(waiting_, {})) attempt.done(std::move(attempt.answer));
+}
+
+void ApiSession::Forget() {
+  *alive_ = false;
+  alive_ = std::make_shared<bool>(true);
+  waiting_.clear();
 }
 
 void ApiSession::Tick() {

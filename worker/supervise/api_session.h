@@ -7,6 +7,7 @@
 // after its end go nowhere.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <random>
@@ -35,6 +36,11 @@ class ApiSession {
   void Send(ApiRequest request, ExecutionApi::Callback done);
   // Sends what is due again.
   void Tick();
+  // What waits to be sent again is answered with its last answer now, what is under way with
+  // the next; for a process that has ended while nobody answered.
+  void GiveUp();
+  // What is under way gets no answer.
+  void Forget();
   // When Tick() has something to do; TimePoint::max() if nothing waits.
   TimePoint due() const;
   const std::string& token() const { return token_; }
@@ -44,7 +50,9 @@ class ApiSession {
     ApiRequest request;
     ExecutionApi::Callback done;
     int number = 1;
+    std::uint64_t hope = 0;  // hopes_ when it was sent first
     TimePoint at{};
+    ApiAnswer answer;  // to the one before
   };
   void Try(Attempt attempt);
 
@@ -54,7 +62,8 @@ class ApiSession {
   std::string token_;
   std::mt19937_64 random_;
   std::vector<Attempt> waiting_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::uint64_t hopes_ = 0;  // how often they were given up
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace zkexec

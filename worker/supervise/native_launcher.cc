@@ -29,6 +29,7 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   options.settings = SuperviseSettings::Make(handshake);
   const auto mode = handshake.value("supervisor", "auto");
   options.on = mode != "airflow";
+  options.required = mode == "native";
   const auto found = handshake.find("supervise");
   if (found == handshake.end() || !found->is_object()) {
     options.refusal = "handshake";
@@ -36,7 +37,7 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   }
   options.refusal = found->value("refusal", "");
   // Asked for by name, it is used with versions that it was not verified with.
-  if (mode == "native" && options.refusal == "airflow_version") options.refusal.clear();
+  if (options.required && options.refusal == "airflow_version") options.refusal.clear();
   for (const auto& queue : found->value("foreign_queues", std::vector<std::string>{}))
     options.foreign_queues.insert(queue);
   options.idle_children = handshake.value("template_idle_children", options.idle_children);
@@ -47,7 +48,7 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   return options;
 }
 
-NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi& api, EventLoop& loop,
+NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi* api, EventLoop& loop,
                                const Clock& clock, Observer& observer)
     : options_(std::move(options)),
       zygote_(zygote),
@@ -96,7 +97,7 @@ void NativeLauncher::Start(const std::string& dispatch_id, const std::string& wo
   }
   const Template::Key key{spec->bundle_name, spec->bundle_version, spec->dag_rel_path};
   static std::random_device seed;
-  auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, api_, zygote_,
+  auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, *api_, zygote_,
                                          poller_, clock_, seed(),
                                          [this](const ExitReport& report) { ReportLater(report); });
   if (const auto opened = run->OpenLog(); !opened) {

@@ -34,6 +34,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
  public:
   struct Options {
     bool on = true;
+    bool required = false;                 // configured: native, whatever the version
     std::string refusal;                   // why no task is native; empty: none
     std::set<std::string> foreign_queues;  // whose tasks are not Python's
     int idle_children = 1;                 // kept ready by each server in use
@@ -44,7 +45,8 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     static Options Make(const nlohmann::json& handshake);
   };
 
-  NativeLauncher(Options options, Zygote& zygote, ExecutionApi& api, EventLoop& loop,
+  // Without `api` (null) no task is native, and the options say why.
+  NativeLauncher(Options options, Zygote& zygote, ExecutionApi* api, EventLoop& loop,
                  const Clock& clock, Observer& observer);
   ~NativeLauncher() override;
 
@@ -86,7 +88,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
 
   const Options options_;
   Zygote& zygote_;
-  ExecutionApi& api_;
+  ExecutionApi* const api_;
   EventLoop& loop_;
   const Clock& clock_;
   Observer& observer_;

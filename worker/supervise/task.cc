@@ -10,6 +10,12 @@
 #include "worker/supervise/time_text.h"
 
 namespace zkexec {
+namespace {
+
+// How long the API server may take to answer the start of a process that has ended since.
+constexpr Duration kStartAnswerMax{2000};
+
+}  // namespace
 
 Task::Task(TaskSpec spec, const SuperviseSettings& settings, ExecutionApi& api, const Clock& clock,
            Io& io, std::uint64_t seed)
@@ -168,6 +174,13 @@ void Task::Tick() {
       streams_closed_ = true;
       EndIfOver();
     }
+    if (starting_ && now - exited_at_ >= kStartAnswerMax) {
+      // If it says yes after all, the report makes Airflow look after what is "running".
+      api_.Forget();
+      ApiAnswer none;
+      none.failure = "the process ended before the API server had answered its start";
+      OnStartAnswer(none);
+    }
     return;
   }
   if (now >= escalate_at_) {
@@ -186,6 +199,7 @@ void Task::Tick() {
 
 TimePoint Task::due() const {
   auto first = api_.due();
+  if (end_ && starting_) first = std::min(first, exited_at_ + kStartAnswerMax);
   if (end_) return streams_closed_ ? first : std::min(first, exited_at_ + settings_.socket_cleanup);
   first = std::min(first, escalate_at_);
   if (!started_) return first;

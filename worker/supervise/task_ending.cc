@@ -27,6 +27,7 @@ void Task::OnExit(const ProcessEnd& end) {
   end_ = end;
   exited_at_ = clock_.Now();
   LogExit();
+  if (starting_) api_.GiveUp();
   EndIfOver();
 }
 

@@ -175,6 +175,51 @@ TEST_F(TaskTest, ARefusedStartKillsTheTaskAndSaysWhatItMeans) {
   EXPECT_EQ(log_, "");
 }
 
+TEST_F(TaskTest, AStartThatNobodyAnswersIsGivenUpWhenTheProcessHasEnded) {
+  task_->Begin(42);
+  api_.FailToConnect();
+  task_->Kill(Launcher::Signal::kTerminate);
+  End(-SIGTERM);
+  EXPECT_FALSE(api_.waits());
+  ASSERT_EQ(reports_.size(), 1u);
+  EXPECT_EQ(reports_[0].outcome, "failed");
+  EXPECT_EQ(reports_[0].info, "connection refused");
+}
+
+TEST_F(TaskTest, AStartUnderWayWhenTheProcessEndsIsAwaitedButNotSentAgain) {
+  task_->Begin(42);
+  End(-SIGTERM);
+  EXPECT_TRUE(reports_.empty());
+  api_.FailToConnect();
+  EXPECT_FALSE(api_.waits());
+  EXPECT_EQ(reports_.size(), 1u);
+}
+
+TEST_F(TaskTest, AStartThatIsNeverAnsweredHoldsAnEndedProcessForAMomentOnly) {
+  task_->Begin(42);
+  End(-SIGTERM);
+  EXPECT_EQ(task_->due() - clock_.Now(), Duration{2000});
+  clock_.Advance(Duration{2000});
+  task_->Tick();
+  ASSERT_EQ(reports_.size(), 1u);
+  EXPECT_EQ(reports_[0].outcome, "failed");
+  api_.Answer(200, kRun);  // too late: goes nowhere
+  EXPECT_EQ(reports_.size(), 1u);
+  EXPECT_FALSE(api_.waits());
+}
+
+TEST_F(TaskTest, AStartAnsweredAfterTheProcessEndedIsFollowedByTheFailure) {
+  task_->Begin(42);
+  End(-SIGTERM);
+  api_.Answer(200, kRun);
+  ASSERT_TRUE(api_.waits());
+  EXPECT_NE(last().body.find("\"state\":\"failed\""), std::string::npos);
+  api_.FailToConnect();  // is tried again: somebody has to know
+  clock_.Advance(Duration{1000});
+  task_->Tick();
+  EXPECT_TRUE(api_.waits());
+}
+
 TEST_F(TaskTest, HeartbeatsAreSentEveryIntervalUntilTheTaskHasTold) {
   Start();
   task_->Tick();
