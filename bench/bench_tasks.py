@@ -101,9 +101,7 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
 
 def what_is_missing(names: Iterable[str]) -> str:
     """Why this Python or machine can't run it; empty if it can."""
-    how = (
-        "run tools/bootstrap.sh --bench, then .build/bench-airflow/bin/python bench/bench_tasks.py"
-    )
+    how = "run tools/bootstrap.sh --bench, then use .build/bench-airflow/bin/python"
     needed = ["airflow", "zk_executor", "psycopg2"]
     if any(CONFIGURATIONS[name].celery for name in names):
         needed.append("airflow.providers.celery")

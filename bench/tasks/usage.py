@@ -30,7 +30,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time of these processes, and of children of theirs that have ended and were waited for."""
+    """CPU time of these processes and of the children that they have waited for."""
     return sum(cpu_ticks(_read(pid, "stat")) for pid in pids) / TICKS
 
 
