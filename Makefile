@@ -9,7 +9,7 @@ FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap demo test unit dev asan tsan python sim model fuzz conformance \
-        integration e2e chaos lint format clean bench bench-dispatch
+        integration e2e chaos lint format clean bench bench-dispatch bench-tasks
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -22,6 +22,7 @@ help: ## this text
 	@echo '  make demo DEMO_ARGS=--once           the same, ends by itself; exit code 0 if all succeeded'
 	@echo '  make demo DEMO_ARGS=--help           what else the demo can do'
 	@echo '  make bench-dispatch BENCH_ARGS=--help   what is measured, and how to measure parts of it'
+	@echo '  make bench-tasks BENCH_ARGS=--help   the same for real tasks'
 	@echo '  make sim SIM_ARGS="--seeds 100000"   more seeds; --help says how to replay one'
 	@echo '  make fuzz FUZZ_ARGS="--seconds 3600" an hour for each fuzzer; --help says how to replay an input'
 	@echo '  make chaos CHAOS_ARGS=--help         seed, length and number of dispatches'
@@ -74,11 +75,15 @@ integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 e2e: bootstrap ## with everything, slow
 	@$(SUITES) e2e
 
-bench: bench-dispatch ## all benchmarks
+bench: bench-dispatch bench-tasks ## all benchmarks
 
 bench-dispatch: ## no-op dispatches, latency, scale and recovery; the last line is JSON
 	@tools/bootstrap.sh --bench >&2
 	@$(PY) bench/bench_dispatch.py $(BENCH_ARGS)
+
+bench-tasks: ## real tasks beside CeleryExecutor: CPU, starts, throughput, memory; the last line is JSON
+	@tools/bootstrap.sh --bench >&2
+	@.build/bench-airflow/bin/python bench/bench_tasks.py $(BENCH_ARGS)
 
 chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
 	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)

@@ -10,7 +10,8 @@
 # 1. Debian packages that are missing (needs root only if some are).
 # 2. .build/venv with Airflow 3.3.2 at the versions of the constraints file.
 # 3. ZkExecutor itself, built into that venv.
-# 4. For the benchmarks: .build/bench-build, and .build/bench-venv with Celery.
+# 4. For the benchmarks: .build/bench-build, .build/bench-venv with Celery, and .build/bench-airflow
+#    with Airflow, Celery, pandas and ZkExecutor.
 #
 # Each step is skipped when nothing that it reads has changed, so a second run
 # takes about a second. Everything but the packages lives in .build/.
@@ -35,7 +36,7 @@ say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
 
 usage() {
-  sed -n '4,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # Prints those of the given packages that are not installed.
@@ -146,6 +147,35 @@ install_neighbours() {
   printf '%s\n' "$hash" > "$stamp"
 }
 
+# Airflow with both executors: one environment, so that neither's tasks import more.
+install_bench_airflow() {
+  local venv="$BUILD/bench-airflow" hash project wheels="$BUILD/bench-wheel" log="$BUILD/bench-wheel.log"
+  hash="$(cd "$ROOT" && sha256sum bench/requirements-tasks.txt tools/requirements-*.txt "tools/$CONSTRAINTS" |
+          sha256sum | cut -d' ' -f1)"
+  if ! done_already "$venv/.stamp" "$hash"; then
+    say "installing Airflow, its Celery provider and pandas for the benchmark of tasks (a minute or two)"
+    rm -rf "$venv"
+    "$(find_python)" -m venv "$venv" || die "could not make $venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -c "$ROOT/tools/$CONSTRAINTS" \
+        -r "$ROOT/bench/requirements-tasks.txt" || die "pip failed. Is PyPI reachable?"
+    printf '%s\n' "$hash" > "$venv/.stamp"
+  fi
+  project="$(cat "$VENV/.stamp-project")"
+  if done_already "$venv/.stamp-project" "$project"; then return; fi
+  rm -rf "$venv/.stamp-project" "$wheels"
+  cd "$ROOT"
+  # Built already, in the same folder: this only packs it.
+  if ! { CCACHE_DIR="$BUILD/ccache" CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
+           "$VENV/bin/pip" wheel --disable-pip-version-check --no-build-isolation --no-deps \
+           "--config-settings=build-dir=$BUILD/wheel" --wheel-dir "$wheels" . &&
+         "$venv/bin/pip" install --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
+       } > "$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    die "installing ZkExecutor into $venv failed; all of it: $log"
+  fi
+  printf '%s\n' "$project" > "$venv/.stamp-project"
+}
+
 build_bench_programs() {
   local log="$BUILD/bench-build.log"
   cd "$ROOT"
@@ -171,6 +201,7 @@ install_python_packages "$group"
 install_project
 if [[ "$1" == --bench ]]; then
   install_neighbours
+  install_bench_airflow
   build_bench_programs
 fi
 say "ready after $(($(date +%s) - started)) s"

@@ -31,8 +31,7 @@ def celery(bench: Bench) -> dict[str, Any]:
 
     Celery gets the better of the pool size that Airflow sets and one process a core.
     """
-    redis = shutil.which("redis-server")
-    if not redis or not PYTHON.exists():
+    if not shutil.which("redis-server") or not PYTHON.exists():
         bench.say("  skipped: no redis-server or no .build/bench-venv (tools/bootstrap.sh --bench)")
         return {"celery_noop_per_s": None}
     count = 500 if bench.quick else 5_000
@@ -42,7 +41,7 @@ def celery(bench: Bench) -> dict[str, Any]:
     sending: list[float] = []
     for _ in range(bench.repeats):
         for size in sizes:
-            with _redis(bench, redis) as address:
+            with redis_server(bench.folder) as address:
                 run = _run(bench, address, size, count)
             by_size[size].append(run["per_s"])
             sending.append(run["send_per_s"])
@@ -63,13 +62,17 @@ def celery(bench: Bench) -> dict[str, Any]:
 
 
 @contextmanager
-def _redis(bench: Bench, program: str) -> Iterator[str]:
+def redis_server(folder: Path) -> Iterator[str]:
+    """A Redis that writes nothing to disk; its host:port."""
+    program = shutil.which("redis-server")
+    if not program:
+        raise DevStackError("there is no redis-server; on Debian: apt-get install redis-server")
     port = free_port()
     server = Child(
         "redis",
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
-        log=bench.folder / "redis.log",
-        cwd=bench.folder,
+        log=folder / "redis.log",
+        cwd=folder,
     )
     server.start()
     try:

@@ -14,6 +14,7 @@ from typing import Any
 HEADING = ("what", "measured", "wanted")
 BEGIN = "<!-- results: written by bench_dispatch.py --write-docs -->"
 END = "<!-- end of results -->"
+QUICK = "These are the figures of a quick run: they say that it works, not how fast."
 
 # Key, what it is, unit, and what the design asks for.
 LINES: Sequence[tuple[str, str, str, str]] = (
@@ -77,33 +78,43 @@ def complete(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_docs(path: Path, figures: Mapping[str, Any]) -> None:
     """Replace what is between the two markers. Raises ValueError without them."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
+    replace_section(path, BEGIN, END, markdown(figures))
+
+
+def replace_section(path: Path, begin: str, end: str, text: str) -> None:
+    """Replace what is between two markers of a page. Raises ValueError without them."""
+    before, found_begin, rest = path.read_text().partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end):
         raise ValueError(f"{path} lacks the markers around the results")
-    path.write_text(before + BEGIN + "\n\n" + markdown(figures) + "\n" + END + after)
+    path.write_text(before + begin + "\n\n" + text + "\n" + end + after)
 
 
 def markdown(figures: Mapping[str, Any]) -> str:
     """The results with the machine they come from."""
-    where = figures["machine"]
+    lines = [measured_on(figures["machine"]), "", *markdown_table(HEADING, rows(figures)), ""]
+    if figures.get("quick"):
+        lines[:0] = [QUICK, ""]
+    return "\n".join(lines)
+
+
+def measured_on(where: Mapping[str, Any]) -> str:
+    """When, and on what machine."""
     kind = "a shared virtual machine" if where["virtual"] else "a machine"
-    lines = [
+    return (
         f"Measured on {datetime.date.today():%Y-%m-%d} on {kind}: {where['cores']} cores of"
         f" {where['cpu']}, {where['memory_gb']} GB, Linux {where['kernel']}, standalone ZooKeeper"
-        f" {where['zookeeper']} with fsync; load {where['load_at_start']} before the start.",
-        "",
-        "| " + " | ".join(HEADING) + " |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows(figures)),
-        "",
+        f" {where['zookeeper']} with fsync; load {where['load_at_start']} before the start."
+    )
+
+
+def markdown_table(heading: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    return [
+        "| " + " | ".join(heading) + " |",
+        "|" + "---|" * len(heading),
+        *(f"| {' | '.join(row)} |" for row in body),
     ]
-    if figures.get("quick"):
-        lines[:0] = [
-            "These are the figures of a quick run: they say that it works, not how fast.",
-            "",
-        ]
-    return "\n".join(lines)
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "common/log.h"
-#include "worker/supervise/memory.h"
 
 namespace zkexec {
 namespace {
@@ -19,6 +18,8 @@ namespace {
 constexpr Duration kTick{20};
 // How long the server that forked a process may take to say how it ended.
 constexpr Duration kExplanationMax{5000};
+// A fork ahead takes a core for some milliseconds: not while the task that took the last starts.
+constexpr Duration kReplaceAfter{100};
 constexpr char kServerLost[] =
     "the worker's process that forked the task died, and the task with it";
 
@@ -57,6 +58,7 @@ NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi* ap
       clock_(clock),
       observer_(observer),
       poller_(loop),
+      pace_(clock),
       templates_(options_.templates, zygote, loop, clock, *this, observer) {
   zygote_.SetForkListener(this);
   loop_.Add(this);
@@ -128,7 +130,12 @@ void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server,
     if (child == 0) return ReportLater({dispatch_id, "failed", why});
     Assign(child, dispatch_id);
   }
-  KeepIdle(server);
+}
+
+void NativeLauncher::Replace(Child& child) {
+  if (child.run.empty() || child.replace_at == TimePoint::max() || child.server == nullptr) return;
+  child.replace_at = TimePoint::max();
+  if (!templates_.Retired(*child.server)) KeepIdle(*child.server);
 }
 
 int NativeLauncher::Fork(ForkServer& server, std::string* why) {
@@ -156,6 +163,7 @@ void NativeLauncher::KeepIdle(ForkServer& server) {
 void NativeLauncher::Assign(int child, const std::string& dispatch_id) {
   auto& assigned = children_.at(child);
   assigned.run = dispatch_id;
+  assigned.replace_at = clock_.Now() + kReplaceAfter;
   if (assigned.spawned) runs_.at(dispatch_id)->Begin(assigned.process.get());
 }
 
@@ -180,6 +188,7 @@ void NativeLauncher::OnEnded(int child, const ProcessEnd& end) {
   // Told already: it is still here while something else holds its streams open.
   if (found == children_.end() || found->second.server == nullptr) return;
   found->second.process->Reaped();
+  Replace(found->second);
   const auto run = runs_.find(found->second.run);
   templates_.CountChild(*found->second.server, -1);
   found->second.server = nullptr;
@@ -208,6 +217,7 @@ void NativeLauncher::OnLost(ForkServer& server) {
       ReportLater({run->first, "failed", kServerLost});
     }
     found->second.process->Signal(SIGKILL, true);
+    found->second.replace_at = TimePoint::max();  // nothing forks any more there
     OnEnded(id, {-SIGKILL, 0});
   }
 }
@@ -230,6 +240,9 @@ PollSource::Request NativeLauncher::Prepare() {
   if (runs_.empty()) return {-1, 0, Duration{60000}};
   auto first = TimePoint::max();
   for (const auto& [id, run] : runs_) first = std::min(first, run->task().due());
+  for (const auto& [id, child] : children_) {
+    if (!child.run.empty()) first = std::min(first, child.replace_at);
+  }
   if (first == TimePoint::max()) return {-1, 0, Duration{60000}};
   const auto wait = std::chrono::ceil<Duration>(std::max(first, next_tick_) - clock_.Now());
   return {-1, 0, std::max(Duration{0}, wait)};
@@ -241,6 +254,9 @@ void NativeLauncher::Ready(short) {
     next_tick_ = now + kTick;
     for (const auto& [id, run] : runs_)
       if (run->begun()) run->task().Tick();
+    // What is forked meanwhile comes at the end: its numbers grow.
+    for (auto& [id, child] : children_)
+      if (child.replace_at <= now) Replace(child);
     templates_.Tick();
     while (!unexplained_.empty() && unexplained_.front().first <= now) {
       const int child = unexplained_.front().second;
@@ -269,16 +285,24 @@ void NativeLauncher::Ready(short) {
 }
 
 std::int64_t NativeLauncher::MeasureMemory() {
-  auto next = children_.upper_bound(measured_);
-  if (next == children_.end()) next = children_.begin();
-  if (next != children_.end()) {
-    measured_ = next->first;
-    if (next->second.process->pid() > 0)
-      next->second.memory = ProportionalMemory(next->second.process->pid());
-  }
+  std::vector<int> running;
   std::int64_t sum = 0;
-  for (const auto& [id, child] : children_)
-    if (!child.run.empty()) sum += child.memory;
+  for (const auto& [id, child] : children_) {
+    if (child.run.empty()) continue;
+    running.push_back(id);
+    sum += child.memory;
+  }
+  if (running.empty()) return 0;
+  pace_.Try([&] {
+    auto next = std::upper_bound(running.begin(), running.end(), measured_);
+    if (next == running.end()) next = running.begin();
+    measured_ = *next;
+    auto& child = children_.at(measured_);
+    if (child.process->pid() <= 0) return;
+    const auto memory = ProportionalMemory(child.process->pid());
+    sum += memory - child.memory;
+    child.memory = memory;
+  });
   return sum;
 }
 

@@ -22,6 +22,7 @@
 #include "worker/launcher.h"
 #include "worker/observer.h"
 #include "worker/supervise/execution_api.h"
+#include "worker/supervise/memory.h"
 #include "worker/supervise/native_run.h"
 #include "worker/supervise/poller.h"
 #include "worker/supervise/task_spec.h"
@@ -64,7 +65,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   void Ready(short revents) override;
 
   // Of the running tasks, without those of Airflow's supervisor: the sum of what each had
-  // when it was looked at last. Looks at a few with each call: it takes the kernel a while.
+  // when it was looked at last. Looks at one now and then: it takes the kernel a while.
   std::int64_t MeasureMemory();
   std::int64_t template_memory_bytes() const { return templates_.memory_bytes(); }
   std::size_t templates() const { return templates_.size(); }
@@ -75,12 +76,14 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     std::unique_ptr<TaskProcess> process;
     std::string run;  // its dispatch; empty: idle
     bool spawned = false;
+    TimePoint replace_at = TimePoint::max();  // when another is forked ahead in its place
     std::int64_t memory = 0;
   };
   std::string WhyNotNative(const Result<TaskSpec>& spec) const;
   void ForkFor(const std::string& dispatch_id, ForkServer& server, const std::string& how);
   int Fork(ForkServer& server, std::string* why);
   void KeepIdle(ForkServer& server);
+  void Replace(Child& child);
   void Assign(int child, const std::string& dispatch_id);
   void OnChildExit(int child);
   void Remove(std::map<int, Child>::iterator child);
@@ -94,6 +97,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   Observer& observer_;
   Launcher::Listener* listener_ = nullptr;
   Poller poller_;
+  MeasuringPace pace_;
   Templates templates_;
   std::map<std::string, std::unique_ptr<NativeRun>> runs_;
   std::map<int, Child> children_;

@@ -25,7 +25,8 @@ Templates::Templates(Options options, Zygote& zygote, EventLoop& loop, const Clo
       loop_(loop),
       clock_(clock),
       listener_(listener),
-      observer_(observer) {}
+      observer_(observer),
+      pace_(clock) {}
 
 bool Templates::Usable(const Entry& entry) const {
   return entry.current != nullptr && entry.current->age() < options_.max_age &&
@@ -115,6 +116,7 @@ void Templates::Tick() {
     if (children != children_.end()) children_.erase(children);
     return true;
   });
+  pace_.Try([this] { MeasureMemory(); });
   if (clock_.Now() < next_look_) return;
   next_look_ = clock_.Now() + kLookInterval;
   for (auto it = entries_.begin(); it != entries_.end();) {
@@ -139,25 +141,47 @@ void Templates::Tick() {
       ++it;
     }
   }
-  MeasureMemory();
+  BoundMemory();
 }
 
 void Templates::MeasureMemory() {
-  std::vector<std::pair<TimePoint, Entry*>> by_use;
-  std::map<const Entry*, std::int64_t> sizes;
+  std::vector<Entry*> ready;
+  for (auto& [key, entry] : entries_) {
+    if (entry.current != nullptr && entry.current->state() == Template::State::kReady) {
+      ready.push_back(&entry);
+    }
+  }
+  if (ready.empty()) return;
+  // One that was never looked at, else the next in turn.
+  auto next = std::find_if(ready.begin(), ready.end(), [](const Entry* entry) {
+    return entry->measured != entry->current->pid();
+  });
+  if (next == ready.end()) {
+    next = std::find_if(ready.begin(), ready.end(), [this](const Entry* entry) {
+      return last_measured_ < entry->current->key();
+    });
+  }
+  auto& entry = next == ready.end() ? *ready.front() : **next;
+  last_measured_ = entry.current->key();
+  entry.measured = entry.current->pid();
+  entry.memory = ProportionalMemory(entry.measured);
+}
+
+void Templates::BoundMemory() {
+  std::vector<Entry*> by_use;
   memory_ = 0;
   for (auto& [key, entry] : entries_) {
     if (entry.current == nullptr || entry.current->state() != Template::State::kReady) continue;
-    by_use.emplace_back(entry.used, &entry);
-    memory_ += sizes[&entry] = ProportionalMemory(entry.current->pid());
+    by_use.push_back(&entry);
+    memory_ += entry.memory;  // of its predecessor, until it is looked at itself
   }
   std::sort(by_use.begin(), by_use.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [used, entry] : by_use) {
+            [](const Entry* a, const Entry* b) { return a->used < b->used; });
+  for (Entry* entry : by_use) {
     if (memory_ <= options_.memory_bytes) break;
-    memory_ -= sizes[entry];
+    memory_ -= entry->memory;
     spdlog::info("template retired for memory path={} bytes={}", entry->current->key().path,
-                 sizes[entry]);
+                 entry->memory);
     observer_.OnTemplateParsed("memory");
     Retire(*entry);
   }

@@ -5,6 +5,8 @@
 // Threads:  the owner's loop. Lifetime: borrows its seams.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +17,7 @@
 
 #include "common/clock.h"
 #include "worker/observer.h"
+#include "worker/supervise/memory.h"
 #include "worker/supervise/template.h"
 
 namespace zkexec {
@@ -52,6 +55,8 @@ class Templates {
     TimePoint used{};
     std::vector<std::string> modules;
     bool learns = true;
+    pid_t measured = 0;       // the process that `memory` is of
+    std::int64_t memory = 0;  // when it was looked at last
   };
   // What a task of this file had to import itself: a next template of it does so before.
   void Learn(const Template::Key& key, const std::vector<std::string>& modules);
@@ -59,6 +64,7 @@ class Templates {
   void OnParsed(const Template::Key& key);
   void Retire(Entry& entry);
   void MeasureMemory();
+  void BoundMemory();
   bool Usable(const Entry& entry) const;
 
   const Options options_;
@@ -70,6 +76,8 @@ class Templates {
   std::map<Template::Key, Entry> entries_;
   std::vector<std::unique_ptr<Template>> retired_;
   std::map<const ForkServer*, int> children_;
+  MeasuringPace pace_;
+  Template::Key last_measured_;
   std::int64_t memory_ = 0;
   TimePoint next_look_{};
 };
