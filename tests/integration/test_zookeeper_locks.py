@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from kazoo.client import KazooClient
 
-from devstack import ZooKeeperEnsemble, ZooKeeperServer, wait_until
-from zk_clients import Connect, clients, expire
+from devstack import ZooKeeperEnsemble, ZooKeeperServer
+from zk_clients import Connect, clients, expire, wait_until
 from zk_executor.locks import (
     current_lock,
     facts,
@@ -141,7 +141,7 @@ def test_readers_share_a_lock_and_writers_have_it_alone(connect: Connect) -> Non
             for number, kind in enumerate(kinds):
                 futures.append(pool.submit(kind))
                 wait_until(lambda n=number: len(line(client, path)) == n + 2, "a place")
-        tokens = [first.token if False else future.result(60) for future in futures]
+        tokens = [future.result(60) for future in futures]
     assert readers.most == 2 and writers.most == 1
     assert max(tokens[:2]) < tokens[2] < min(tokens[3:5]) <= max(tokens[3:5]) < tokens[5]
 

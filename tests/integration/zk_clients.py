@@ -5,13 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kazoo.client import KazooClient
 
-from devstack import wait_until
+from devstack import wait_until as wait_with_timeout
 from zk_executor.locks.sessions import close_client, note_session_timeout
 
 Connect = Callable[..., KazooClient]
+
+
+def wait_until(condition: Callable[[], Any], what: str) -> None:
+    """Until it is so, for a generous time."""
+    wait_with_timeout(condition, what, timeout=60)
 
 
 @contextmanager
