@@ -127,3 +127,12 @@ def test_only_what_earlier_tries_left_waiting_is_cleared() -> None:
     names = [name("x", 1, "t"), name("x", 2, "d"), name("x", 3, "d", other), name("x", 4, "d")]
     line = order.in_order(names)
     assert order.left_behind(line, OWNER, [line[3].nonce]) == [line[1]]
+
+
+def test_the_first_that_wait_come_back_early_with_standby() -> None:
+    line = places(*"xxxxxx")
+    verdicts = [order.admit(line, me, 1, 2) for me in line]
+    assert [verdict.holds for verdict in verdicts] == [True, True, True, False, False, False]
+    assert verdicts[3].watch == tuple(place.name for place in line[:3])
+    assert verdicts[4].watch == (line[3].name,)
+    assert order.admit(line, line[1], 1, 0) == order.decide(line, line[1])

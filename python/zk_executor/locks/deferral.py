@@ -116,7 +116,8 @@ def _acquire(lock: ZkLock) -> None:
     try:
         while True:
             verdict = lock.explained(lambda: _place(lock, state, deadline))
-            if verdict.holds or not (lock.deferrable and may_defer()):
+            near = verdict.ahead < lock.leases + lock.standby if lock.standby else False
+            if verdict.holds or near or not (lock.deferrable and may_defer()):
                 lock.finish(verdict, deadline)
                 return
             try:
@@ -171,6 +172,7 @@ def _deferred(
             leases=lock.leases,
             deadline=ends,
             handover_timeout=lock.handover_timeout,
+            standby=lock.standby,
         ),
         method_name=RESUME_METHOD,
         kwargs={STATE: {"key": key, "place": place.name, "deadline": ends}},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from airflow.exceptions import AirflowException as ZookeeperError
+from zk_executor.exceptions import ZookeeperError
 
 
 class ZookeeperLockError(ZookeeperError):

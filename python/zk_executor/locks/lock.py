@@ -59,7 +59,8 @@ class ZkLock:
     conn_id: the Airflow connection; client: a started KazooClient instead of it.
     timeout: seconds to wait for the turn; None: for ever.
     handover_timeout: a deferred task whose turn it is has so long to be back in a worker, if others
-    wait behind it. deferrable: whether the decorator defers.
+    wait behind it. deferrable: whether the decorator defers; standby: so many of the first that
+    wait do so in a worker's slot, which makes the hand-over a matter of milliseconds.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ZkLock:
         on_lost: OnLost = "interrupt",
         handover_timeout: float = 300.0,
         deferrable: bool = True,
+        standby: int = 0,
         role: order.Role = "x",
         leases: int = 1,
     ) -> None:
@@ -79,6 +81,8 @@ class ZkLock:
         check_path(path, kind, conn_id)
         if on_lost not in ("interrupt", "flag"):
             raise ZookeeperLockError(f"{kind} {path}: on_lost is interrupt or flag, not {on_lost}")
+        if standby < 0 or (standby and role in "rw"):
+            raise ZookeeperLockError(f"{kind} {path}: standby is for locks and semaphores, from 0")
         if leases < 1:
             raise ZookeeperLockError(f"{kind} {path}: leases must be at least 1, not {leases}")
         self.path = path
@@ -87,6 +91,7 @@ class ZkLock:
         self.on_lost = on_lost
         self.handover_timeout = handover_timeout
         self.deferrable = deferrable
+        self.standby = standby
         self.role: order.Role = role
         self.leases = leases
         self._given = client
@@ -197,6 +202,7 @@ class ZkLock:
             on_lost=lock.on_lost,
             handover_timeout=lock.handover_timeout,
             deferrable=lock.deferrable,
+            standby=lock.standby,
             role=lock.role,
             leases=lock.leases,
         )

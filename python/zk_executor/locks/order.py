@@ -109,6 +109,20 @@ def decide(places: Sequence[Place], me: Place, leases: int = 1) -> Verdict:
     return Verdict(False, tuple(place.name for place in watched), index)
 
 
+def admit(places: Sequence[Place], me: Place, leases: int, standby: int) -> Verdict:
+    """Whether a deferred contender is to come back to a worker: it holds, or is among the first
+    ``standby`` that wait. Who comes back changes its place, which its follower watches."""
+    verdict = decide(places, me, leases)
+    if verdict.holds or not standby:
+        return verdict
+    ready = leases + standby
+    if verdict.ahead < ready:
+        return Verdict(True, (), verdict.ahead)
+    if verdict.ahead == ready:
+        return Verdict(False, tuple(place.name for place in places[:ready]), verdict.ahead)
+    return verdict
+
+
 def left_behind(places: Iterable[Place], owner: str, nonces: Iterable[str]) -> list[Place]:
     """Deferred places of ``owner`` but those with these nonces: its earlier tries' leftovers.
 

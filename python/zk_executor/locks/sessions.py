@@ -13,6 +13,8 @@ from typing import Any
 
 from kazoo.client import KazooClient
 
+from zk_executor.exceptions import explain
+
 _lock = threading.Lock()
 _clients: dict[tuple[int, str], KazooClient] = {}
 _NEGOTIATED = "_zk_executor_negotiated_ms"
@@ -32,7 +34,21 @@ def open_client(conn_id: str) -> KazooClient:
     """A started client of the caller's own; close it with ``close_client``."""
     from zk_executor.hooks.zookeeper import ZookeeperHook
 
-    return ZookeeperHook(conn_id).get_conn()
+    hook = ZookeeperHook(conn_id)
+    client = note_session_timeout(hook.new_client())
+    try:
+        client.start(timeout=hook.login.connect_timeout)
+    except Exception as error:
+        close_client(client)
+        raise explain(
+            error,
+            conn_id=conn_id,
+            hosts=hook.login.address,
+            path="/",
+            doing="connect to",
+            login=hook.login.user,
+        ) from error
+    return client
 
 
 def close_client(client: KazooClient) -> None:

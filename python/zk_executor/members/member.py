@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zk_executor.locks.errors import ZookeeperError
+from zk_executor.exceptions import ZookeeperError
 
 GROUPS = "/zk_executor_members"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zk_executor.locks.errors import ZookeeperError
+from zk_executor.exceptions import ZookeeperError
 
 
 class ZookeeperAtomicError(ZookeeperError):

@@ -26,7 +26,7 @@ from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
 
 
 class ZookeeperLockTrigger(BaseTrigger):
-    """Fires when the place is among those that hold."""
+    """Fires when the place is among those that hold, or among the next ``standby``."""
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class ZookeeperLockTrigger(BaseTrigger):
         leases: int = 1,
         deadline: float | None = None,
         handover_timeout: float = 300.0,
+        standby: int = 0,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
@@ -45,6 +46,7 @@ class ZookeeperLockTrigger(BaseTrigger):
         self.leases = leases
         self.deadline = deadline
         self.handover_timeout = handover_timeout
+        self.standby = standby
         self._client: KazooClient | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -57,6 +59,7 @@ class ZookeeperLockTrigger(BaseTrigger):
                 "leases": self.leases,
                 "deadline": self.deadline,
                 "handover_timeout": self.handover_timeout,
+                "standby": self.standby,
             },
         )
 
@@ -105,7 +108,7 @@ class ZookeeperLockTrigger(BaseTrigger):
                 places = order.in_order(await answer(client.get_children_async(self.path)))
                 if me not in places:
                     return {"status": "gone"}
-                verdict = order.decide(places, me, self.leases)
+                verdict = order.admit(places, me, self.leases, self.standby)
                 if verdict.holds:
                     await self._grant(client)
                     return {"status": "granted"}
