@@ -57,6 +57,15 @@ def close_client(client: KazooClient) -> None:
     client.close()
 
 
+def close_shared_clients() -> None:
+    """Ends those of this process; who asks again gets a new one."""
+    with _lock:
+        for (pid, _), client in list(_clients.items()):
+            if pid == os.getpid():
+                close_client(client)
+        _clients.clear()
+
+
 def note_session_timeout(client: KazooClient) -> KazooClient:
     """Has a client that is not started yet remember what the server makes of its timeout.
 
