@@ -57,6 +57,8 @@ class Login:
             "hosts": self.address,
             "timeout": self.session_timeout,
             "default_acl": ACLS[self.acl],
+            # kazoo's own would wait longer after each try, up to an hour.
+            "connection_retry": {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0},
             **self.tls,
         }
         if self.sasl:

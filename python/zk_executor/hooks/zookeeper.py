@@ -18,6 +18,7 @@ import weakref
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss, KazooException
@@ -62,9 +63,18 @@ class ZookeeperHook(BaseHook):
 
     @property
     def login(self) -> Login:
-        """What the connection says; read once. Errors: ZookeeperInvalidConnection."""
+        """What the connection says; read once. Errors: ZookeeperInvalidConnection.
+
+        Nobody has to make a connection to try things: without one of the default's name, it is
+        the servers of [zk_executor] hosts, without a login.
+        """
         if self._login is None:
-            login = read_login(self.get_connection(self.conn_id), self.conn_id)
+            try:
+                login = read_login(self.get_connection(self.conn_id), self.conn_id)
+            except AirflowNotFoundException:
+                if self.conn_id != self.default_conn_name:
+                    raise
+                login = _executor_servers(self.conn_id)
             for secret in login.secrets:
                 mask_secret(secret)
             self._login = login
@@ -75,7 +85,7 @@ class ZookeeperHook(BaseHook):
         try:
             return KazooClient(logger=_kazoo_log, **self.login.client_arguments())
         except KazooException as error:
-            raise self._explained(error, "/", "connect to") from error
+            raise self.explained(error, "/", "connect to") from error
 
     def get_conn(self) -> KazooClient:
         """The started client of this hook; the same until it is closed."""
@@ -95,7 +105,7 @@ class ZookeeperHook(BaseHook):
                         f"ZooKeeper connection {self.conn_id!r}: SASL needs the package "
                         "pure-sasl (and gssapi for Kerberos): pip install pure-sasl"
                     ) from error
-                raise self._explained(error, login.chroot or "/", "connect to") from error
+                raise self.explained(error, login.chroot or "/", "connect to") from error
             self._client, self._pid = client, os.getpid()
             _open.add(self)
             _watch_exit()
@@ -135,10 +145,10 @@ class ZookeeperHook(BaseHook):
                 return start().get(timeout=left)
             except ConnectionLoss as error:
                 if not repeat or time.monotonic() >= deadline:
-                    raise self._explained(error, path, doing) from error
+                    raise self.explained(error, path, doing) from error
                 self.log.info("Connection to ZooKeeper lost in %s %s: once more", doing, path)
             except (KazooException, KazooTimeoutError) as error:
-                raise self._explained(error, path, doing) from error
+                raise self.explained(error, path, doing) from error
 
     def test_connection(self) -> tuple[bool, str]:
         """For Airflow's button: connects, signs in and reads the chroot."""
@@ -177,7 +187,8 @@ class ZookeeperHook(BaseHook):
         behaviour = CONNECTION_TYPE["ui-field-behaviour"]
         return {key.replace("-", "_"): value for key, value in behaviour.items()}
 
-    def _explained(self, error: BaseException, path: str, doing: str) -> ZookeeperError:
+    def explained(self, error: BaseException, path: str, doing: str) -> ZookeeperError:
+        """Ours for one of kazoo's exceptions, with this connection's name and hosts."""
         login = self.login
         explained = explain(
             error,
@@ -194,6 +205,14 @@ class ZookeeperHook(BaseHook):
                 "ensemble up, are the hosts right, and do TLS and SASL match the servers?"
             )
         return explained
+
+
+def _executor_servers(conn_id: str) -> Login:
+    from airflow.sdk.configuration import conf
+
+    from zk_executor.get_provider_info import DEFAULTS, SECTION
+
+    return Login(conn_id=conn_id, hosts=conf.get(SECTION, "hosts", fallback=DEFAULTS["hosts"]))
 
 
 def _end(client: KazooClient) -> None:
