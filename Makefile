@@ -9,7 +9,7 @@ FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap demo test unit dev asan tsan python sim model fuzz conformance \
-        integration e2e chaos lint format clean bench bench-dispatch
+        integration e2e chaos lint format clean bench bench-dispatch bench-locks
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -74,11 +74,15 @@ integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 e2e: bootstrap ## with everything, slow
 	@$(SUITES) e2e
 
-bench: bench-dispatch ## all benchmarks
+bench: bench-dispatch bench-locks ## all benchmarks
 
 bench-dispatch: ## no-op dispatches, latency, scale and recovery; the last line is JSON
 	@tools/bootstrap.sh --bench >&2
 	@$(PY) bench/bench_dispatch.py $(BENCH_ARGS)
+
+bench-locks: ## what a lock costs; the last line is JSON
+	@tools/bootstrap.sh --test >&2
+	@$(PY) bench/bench_locks.py $(BENCH_ARGS)
 
 chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
 	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)

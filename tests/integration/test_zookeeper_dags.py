@@ -12,7 +12,8 @@ from kazoo.client import KazooClient
 
 from devstack import AirflowStack, ZkWorker, ZooKeeperServer, wait_until, zk_executor_options
 from devstack.airflow import ZK_EXECUTOR
-from zk_executor.locks.sessions import close_client
+from zk_executor.locks import zk_lock
+from zk_executor.locks.sessions import close_client, note_session_timeout
 
 DAGS = Path(__file__).parent / "dags"
 EXAMPLES = Path(__file__).resolve().parents[2] / "python" / "zk_executor" / "example_dags"
@@ -44,7 +45,7 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
 ) -> None:
     """The file shows no overlap, tokens grow, the counter is exact, and waiting takes no slot."""
     root = f"/contended-{executor}"
-    client = KazooClient(zookeeper.hosts)
+    client = note_session_timeout(KazooClient(zookeeper.hosts))
     client.start()
     client.ensure_path(root)
     stack = airflow_stack(
@@ -64,14 +65,21 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
             started.enter_context(worker)
         stack.wait_healthy()
         stack.wait_dags(["contended"])
-        run = ("contended", stack.client.trigger("contended"))
         needs = [*stack.children(), *(worker.process for worker in workers)]
-        wait_until(
-            lambda: any(task.state == "deferred" for task in stack.client.tasks()),
-            "a task that waits deferred",
-            timeout=120,
-            needs=needs,
-        )
+
+        def deferred() -> int:
+            return sum(task.state == "deferred" for task in stack.client.tasks())
+
+        with zk_lock(f"{root}/contended/lock", client=client):
+            run = ("contended", stack.client.trigger("contended"))
+            wait_until(
+                lambda: deferred() == contenders - standby,
+                "all but those on standby to wait deferred",
+                timeout=300,
+                needs=needs,
+                interval=1,
+            )
+            assert not (tmp_path / "guarded").exists()
         states = stack.client.wait_runs([run], timeout=300, needs=needs)
         tasks = [task for task in stack.client.tasks() if task.task_id == "contend"]
         stack.stop()
@@ -86,6 +94,5 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
     assert tokens == sorted(set(tokens))
     assert int(client.get(f"{root}/contended/counter")[0]) == contenders
     assert client.get_children(f"{root}/contended/lock") == []
-    if executor == "zk":
-        assert len({task.hostname for task in tasks}) >= 1
+    assert len({task.hostname for task in tasks}) == max(1, len(workers))
     close_client(client)
