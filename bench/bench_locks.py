@@ -26,8 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from devstack import ZooKeeperEnsemble  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
+
+from devstack import ZooKeeperEnsemble  # noqa: E402
 from zk_executor.locks import zk_lock  # noqa: E402
 from zk_executor.locks.sessions import close_client, note_session_timeout  # noqa: E402
 

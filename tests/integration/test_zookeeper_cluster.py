@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from kazoo.exceptions import ConnectionLoss
+from zk_clients import Connect, clients, expire, wait_until
 
 from devstack import ZooKeeperEnsemble, ZooKeeperServer
-from zk_clients import Connect, clients, expire, wait_until
 from zk_executor import _core
 from zk_executor.exceptions import ZookeeperError
 from zk_executor.locks.sessions import close_shared_clients
@@ -93,9 +93,7 @@ def test_a_counter_is_exact_while_the_leader_is_killed(session_folder: Path) -> 
 
         futures = [pool.submit(add, connect(timeout=10)) for _ in range(4)]
         one = Atomic(connect(), "test")
-        wait_until(
-            lambda: int((one.read("/atomic/counter") or (b"0",))[0]) > 20, "some additions"
-        )
+        wait_until(lambda: int((one.read("/atomic/counter") or (b"0",))[0]) > 20, "some additions")
         leader = ensemble.leader()
         assert leader is not None
         leader.process.kill()
@@ -111,7 +109,7 @@ def test_what_does_not_fit_changes_nothing_and_says_why(connect: Connect) -> Non
     assert atomic.create_if_absent("/atomic/a", b"2") == (False, None)
     change = atomic.compare_and_set("/atomic/a", b"2", 0)
     assert change.versions == {"/atomic/a": 1}
-    with pytest.raises(ZookeeperAtomicConflict, match="set /atomic/a .connection ledger.*it is at 1"):
+    with pytest.raises(ZookeeperAtomicConflict, match="set /atomic/a .*ledger.*it is at 1"):
         atomic.compare_and_set("/atomic/a", b"3", 0)
     with pytest.raises(ZookeeperAtomicConflict, match="check /atomic/none .*does not exist"):
         atomic.apply([Operation("set", "/atomic/a", b"9"), Operation("check", "/atomic/none")])
@@ -259,9 +257,7 @@ def test_the_sensors_trigger_fires_when_enough_members_are_there_and_when_one_is
         await asyncio.to_thread(other.start)
         assert (await asyncio.wait_for(two, 30))["members"] == ["one", "other"]
         gone = asyncio.create_task(
-            first(
-                ZookeeperMembersTrigger(conn_id=conn_id, path=path, member="one", present=False)
-            )
+            first(ZookeeperMembersTrigger(conn_id=conn_id, path=path, member="one", present=False))
         )
         await asyncio.to_thread(one.stop)
         assert (await asyncio.wait_for(gone, 30))["members"] == ["other"]

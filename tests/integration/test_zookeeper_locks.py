@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from zk_clients import Connect, clients, expire, wait_until
 
 from devstack import ZooKeeperEnsemble, ZooKeeperServer
-from zk_clients import Connect, clients, expire, wait_until
 from zk_executor.locks import (
     current_lock,
     facts,
@@ -136,7 +136,7 @@ def test_readers_share_a_lock_and_writers_have_it_alone(connect: Connect) -> Non
 
     kinds = [read, read, write, read, read, write]
     with ThreadPoolExecutor(6) as pool:
-        with zk_write_lock(path, client=client) as first:
+        with zk_write_lock(path, client=client):
             futures = []
             for number, kind in enumerate(kinds):
                 futures.append(pool.submit(kind))
@@ -176,12 +176,14 @@ def test_a_lost_session_interrupts_who_holds_before_the_next_one_holds(
     holder, other, path = connect(), connect(), "/locks/expiry"
     never = threading.Event()
     thief = threading.Thread(target=expire, args=(zookeeper.hosts, holder))
-    with pytest.raises(ZookeeperLockLost, match=f"{path}.*was lost while it was held"):
-        with zk_lock(path, client=holder) as lock:
-            lost_token = lock.token
-            thief.start()
-            signal.pause()
-            never.set()
+    with (
+        pytest.raises(ZookeeperLockLost, match=f"{path}.*was lost while it was held"),
+        zk_lock(path, client=holder) as lock,
+    ):
+        lost_token = lock.token
+        thief.start()
+        signal.pause()
+        never.set()
     thief.join(30)
     assert not never.is_set()
     with zk_lock(path, client=other) as lock:
@@ -193,13 +195,15 @@ def test_with_a_flag_a_lost_lock_tells_when_it_is_asked_and_at_its_end(
     zookeeper: ZooKeeperServer, connect: Connect
 ) -> None:
     client, path = connect(), "/locks/flag"
-    with pytest.raises(ZookeeperLockLost, match="deleted|session"):
-        with zk_lock(path, client=client, on_lost="flag") as lock:
-            assert lock.check() == lock.token == current_lock().token
-            expire(zookeeper.hosts, client)
-            wait_until(lambda: lock.lost, "the loss to be seen")
-            with pytest.raises(ZookeeperLockLost):
-                lock.check()
+    with (
+        pytest.raises(ZookeeperLockLost, match="deleted|session"),
+        zk_lock(path, client=client, on_lost="flag") as lock,
+    ):
+        assert lock.check() == lock.token == current_lock().token
+        expire(zookeeper.hosts, client)
+        wait_until(lambda: lock.lost, "the loss to be seen")
+        with pytest.raises(ZookeeperLockLost):
+            lock.check()
     with pytest.raises(ZookeeperLockNotHeld):
         current_lock()
 
@@ -210,15 +214,17 @@ def test_a_holder_that_zookeeper_is_silent_to_stops_before_its_session_ends(
     """By its own clock: the server, stopped, cannot have given the lock to anybody yet."""
     with clients(own_zookeeper.hosts) as connect:
         client = connect()
-        with pytest.raises(ZookeeperLockLost, match="silent for longer than is safe"):
-            with zk_lock("/locks/silence", client=client):
-                own_zookeeper.process.send_signal(signal.SIGSTOP)
-                began = time.monotonic()
-                try:
-                    signal.pause()
-                finally:
-                    silent = time.monotonic() - began
-                    own_zookeeper.process.send_signal(signal.SIGCONT)
+        with (
+            pytest.raises(ZookeeperLockLost, match="silent for longer than is safe"),
+            zk_lock("/locks/silence", client=client),
+        ):
+            own_zookeeper.process.send_signal(signal.SIGSTOP)
+            began = time.monotonic()
+            try:
+                signal.pause()
+            finally:
+                silent = time.monotonic() - began
+                own_zookeeper.process.send_signal(signal.SIGCONT)
         # The session's timeout is 6 s; this one bound is what the guarantee says.
         assert silent < 6
 
@@ -256,9 +262,7 @@ def test_a_place_moves_between_task_and_trigger_and_keeps_its_turn(connect: Conn
 
 def test_a_place_that_nobody_takes_over_is_cleared(connect: Connect) -> None:
     client, path = connect(), "/locks/orphan"
-    turns = [
-        Turn(client, path, "x", owner=letter * 12, facts={}, handover=0.0) for letter in "ab"
-    ]
+    turns = [Turn(client, path, "x", owner=letter * 12, facts={}, handover=0.0) for letter in "ab"]
     turns[0].enter(None)
     orphan = turns[0].park(None)
     client.create(f"{path}/{orphan.name}/kept", ephemeral=True)

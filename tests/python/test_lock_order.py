@@ -22,7 +22,13 @@ def places(*roles: str) -> list[order.Place]:
 
 def test_names_that_are_not_places_are_left_alone() -> None:
     """Somebody's own nodes below a lock's path neither hold it nor stand in line."""
-    strangers = ["config", "lock-0000000001", "x.t.0000000001", name("x", 1) + "0", "y" + name("x", 1)]
+    strangers = [
+        "config",
+        "lock-0000000001",
+        "x.t.0000000001",
+        name("x", 1) + "0",
+        "y" + name("x", 1),
+    ]
     assert [place.sequence for place in order.in_order([*strangers, name("x", 7)])] == [7]
 
 

@@ -8,6 +8,7 @@ Runs as it is with the connection ``zookeeper_default``; its znodes are below /e
 from __future__ import annotations
 
 from airflow.sdk import dag, task
+
 from zk_executor.hooks.zookeeper import ZookeeperHook
 from zk_executor.members import Member, Registration
 from zk_executor.operators.cluster import ZookeeperClusterOperator
@@ -26,9 +27,11 @@ def example_zookeeper_cluster() -> None:
     @task
     def serve() -> None:
         """A service that shows itself while it runs; outside of Airflow it looks the same."""
-        with ZookeeperHook("zookeeper_default") as hook:
-            with Registration(hook.get_conn(), GROUP, Member("one", slots=4)) as registration:
-                registration.update(state="draining")
+        with (
+            ZookeeperHook("zookeeper_default") as hook,
+            Registration(hook.get_conn(), GROUP, Member("one", slots=4)) as registration,
+        ):
+            registration.update(state="draining")
 
     gone = ZookeeperClusterSensor(
         task_id="gone", group=GROUP, member="one", present=False, timeout=600

@@ -7,6 +7,7 @@ Runs as it is with the connection ``zookeeper_default``; its znodes are below /e
 from __future__ import annotations
 
 from airflow.sdk import dag, task
+
 from zk_executor.locks import (
     current_lock,
     zk_barrier,

@@ -115,7 +115,7 @@ def _acquire(lock: ZkLock) -> None:
     turn = lock.begin()
     try:
         while True:
-            verdict = lock.explained(lambda: _place(lock, state, deadline))
+            verdict = lock.explained(functools.partial(_place, lock, state, deadline))
             near = verdict.ahead < lock.leases + lock.standby if lock.standby else False
             if verdict.holds or near or not (lock.deferrable and may_defer()):
                 lock.finish(verdict, deadline)
@@ -155,9 +155,7 @@ def _place(lock: ZkLock, state: dict[str, Any] | None, deadline: float | None) -
     return turn.enter(deadline)
 
 
-def _deferred(
-    lock: ZkLock, place: order.Place, ends: float | None, ahead: int
-) -> BaseException:
+def _deferred(lock: ZkLock, place: order.Place, ends: float | None, ahead: int) -> BaseException:
     from airflow.sdk.exceptions import TaskDeferred
 
     from zk_executor.triggers.locks import ZookeeperLockTrigger

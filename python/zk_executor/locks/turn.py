@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Event
 from typing import Any, TypeVar
 
@@ -332,10 +333,8 @@ class Turn:
             )
 
     def _make_path(self) -> None:
-        try:
+        with suppress(NodeExistsError):
             self.client.create(self.path, facts_of.encode(self._kind), makepath=True)
-        except NodeExistsError:
-            pass
 
     def _of(self, result: Any, deadline: float | None) -> Any:
         """The result of an operation; the client's timeout_exception after ANSWER seconds."""
@@ -396,10 +395,8 @@ def discard(client: KazooClient, node: str) -> None:
 
 
 def _delete_quietly(client: KazooClient, node: str) -> None:
-    try:
+    with suppress(NoNodeError, NotEmptyError):
         client.delete(node)
-    except (NoNodeError, NotEmptyError):
-        pass
 
 
 def _left(deadline: float | None) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -54,10 +55,9 @@ class Registration:
         """Shows a changed state, slots, queues, host or facts."""
         with self._lock:
             self._member = replace(self._member, **changes)
-            try:
+            # Without a node the session has just ended, and it is registered again as it is now.
+            with suppress(NoNodeError):
                 self._client.retry(self._client.set, self.path, self._member.encode())
-            except NoNodeError:
-                pass  # the session has just ended; it is registered again as it is now
 
     def stop(self) -> None:
         """Leaves the group; nothing happens if it has left."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from kazoo.client import KazooClient
@@ -35,10 +36,8 @@ def list_members(
     asked = [(name, client.get_async(f"{path}/{name}", watch=watch)) for name in sorted(names)]
     members = {}
     for name, result in asked:
-        try:
+        with suppress(NoNodeError):  # it has left in between
             members[name] = Member.decode(name, result.get()[0])
-        except NoNodeError:
-            pass  # it has left in between
     return members
 
 

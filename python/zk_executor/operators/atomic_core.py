@@ -140,9 +140,7 @@ class Atomic:
             value = amount + (self._number(path, found[0]) if found else 0)
             text = str(value).encode()
             step = (
-                Operation("set", path, text, found[1])
-                if found
-                else Operation("create", path, text)
+                Operation("set", path, text, found[1]) if found else Operation("create", path, text)
             )
             try:
                 return value, self.apply([step])

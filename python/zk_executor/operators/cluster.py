@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -149,10 +150,9 @@ class ZookeeperClusterOperator(BaseOperator):
     def _stand(self, client: KazooClient, mine: dict[str, Any]) -> dict[str, Any]:
         """Who is elected: whoever made the node first, for good."""
         node = f"{self.path}/{hashlib.sha256(mine['key'].encode()).hexdigest()[:16]}"
-        try:
+        # Perhaps made by us, with the reply lost: the content tells.
+        with suppress(NodeExistsError):
             client.retry(client.create, node, facts.encode(mine), makepath=True)
-        except NodeExistsError:
-            pass  # perhaps by us, with the reply lost: the content tells
         return facts.decode(client.retry(client.get, node)[0])
 
     def _with_client(self, use: Callable[[KazooClient], Any]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -88,10 +89,8 @@ class ZookeeperBarrierTrigger(BaseTrigger):
                     return {"status": "error", "message": f"{self._where}: it was deleted"}
 
     async def _open(self, client: Any, opened: str) -> None:
-        try:
+        with suppress(NodeExistsError):
             await answer(client.create_async(opened))
-        except NodeExistsError:
-            pass
 
     async def _leave(self, client: Any) -> None:
         try:

@@ -15,9 +15,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
 
 
-def is_met(
-    names: Sequence[str], at_least: int | None, member: str | None, present: bool
-) -> bool:
+def is_met(names: Sequence[str], at_least: int | None, member: str | None, present: bool) -> bool:
     """Whether these members are what is waited for."""
     if member is None:
         return len(names) >= (at_least or 0)

@@ -162,9 +162,7 @@ class ZookeeperLockTrigger(BaseTrigger):
                 await self._delete(node)
 
     async def _too_late(self, client: KazooClient) -> str:
-        message = (
-            f"it was not our turn in time at lock {self.path} (connection {self.conn_id})"
-        )
+        message = f"it was not our turn in time at lock {self.path} (connection {self.conn_id})"
         try:
             places = order.in_order(await answer(client.get_children_async(self.path)))
             if places and places[0].name != self.place:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from kazoo.client import KazooClient
@@ -40,10 +41,8 @@ async def answer(result: Any) -> Any:
             future.set_result(None)
 
     def post(_: Any) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(done)
-        except RuntimeError:
-            pass  # the loop has ended
 
     result.rawlink(post)
     await future
@@ -51,7 +50,7 @@ async def answer(result: Any) -> Any:
 
 
 class Changes:
-    """Wakes when a watched znode or the state of the connection has changed. ``async with`` it."""
+    """Wakes when a watched znode or the state of the connection has changed. ``with`` it."""
 
     def __init__(self, client: KazooClient) -> None:
         self._client = client
@@ -82,10 +81,8 @@ class Changes:
         """After ConnectionLoss and its kind: until there is a connection, or for a moment."""
         if not self._client.connected:
             self._event.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._event.wait(), 1.0)
-            except TimeoutError:
-                pass
 
     def watch(self, _: Any) -> None:
         """To be given to kazoo as a watch."""
@@ -95,7 +92,5 @@ class Changes:
         self._post()
 
     def _post(self) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._event.set)
-        except RuntimeError:
-            pass  # the loop has ended

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from airflow.sdk import dag, task
+
 from zk_executor.locks import current_lock, zk_lock
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.operators.atomic_core import Atomic
