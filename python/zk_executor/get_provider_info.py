@@ -281,9 +281,22 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("zk_executor.hooks.zookeeper")],
-        "operators": [_modules("zk_executor.operators.config")],
-        "sensors": [_modules("zk_executor.sensors.config")],
-        "triggers": [_modules("zk_executor.triggers.zookeeper")],
+        "operators": [
+            _modules(
+                "zk_executor.operators.config",
+                "zk_executor.operators.atomic",
+                "zk_executor.operators.cluster",
+            )
+        ],
+        "sensors": [_modules("zk_executor.sensors.config", "zk_executor.sensors.cluster")],
+        "triggers": [
+            _modules(
+                "zk_executor.triggers.zookeeper",
+                "zk_executor.triggers.locks",
+                "zk_executor.triggers.barrier",
+                "zk_executor.triggers.cluster",
+            )
+        ],
         "secrets-backends": ["zk_executor.secrets.zookeeper.ZookeeperSecretsBackend"],
         "cli": ["zk_executor.cli.definition.get_zk_cli_commands"],
         "config": {
