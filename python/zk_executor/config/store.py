@@ -85,6 +85,10 @@ class ConfigStore:
     def head_path(self) -> str:
         return self.path_of(HISTORY)
 
+    def revision(self) -> int:
+        """The newest; 0 if nothing was ever changed through us."""
+        return self._read_head()[0]
+
     def read(self) -> Snapshot:
         """The whole tree as one transaction left it; empty if there is no root."""
         self._hook.call("sync", self.root)
