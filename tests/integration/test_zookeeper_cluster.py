@@ -203,14 +203,14 @@ def test_keys_are_routed_on_the_executors_ring(connect: Connect, conn_id: str) -
     owners = run_cluster(action="route", group="ring", keys=keys)
     expected = _core.ring_preference(nodes=[(m.name, 4) for m in members], keys=keys, count=1)
     assert list(owners.values()) == expected
-    report = run_cluster(action="distribution", group="ring", keys=keys, queue="a")
+    report = run_cluster(action="distribution", group="ring", keys=keys, serving="a")
     assert sum(row["keys"] for row in report) == 500
     assert all(0.3 < row["of_fair_share"] < 2 for row in report)
     registrations[0].update(state="draining")
     moved = run_cluster(action="route", group="ring", keys=keys)
     stayed = [key for key in keys if moved[key] == owners[key]]
     assert stayed == [key for key in keys if owners[key] != ["node-0"]], "nobody else's moved"
-    assert run_cluster(action="route", group="ring", keys=["x"], queue="none") == {"x": []}
+    assert run_cluster(action="route", group="ring", keys=["x"], serving="none") == {"x": []}
     for registration in registrations:
         registration.stop()
     assert list_members(client, "ring") == {}

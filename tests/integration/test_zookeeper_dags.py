@@ -3,22 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from kazoo.client import KazooClient
+from test_example_dags import counted
+from zk_clients import Connect, clients
 
 from devstack import AirflowStack, ZkWorker, ZooKeeperServer, wait_until, zk_executor_options
 from devstack.airflow import ZK_EXECUTOR
 from zk_executor.locks import zk_lock
-from zk_executor.locks.sessions import close_client, note_session_timeout
 
 DAGS = Path(__file__).parent / "dags"
-EXAMPLES = Path(__file__).resolve().parents[2] / "python" / "zk_executor" / "example_dags"
+FOLDER = Path(__file__).resolve().parents[2] / "python" / "zk_executor" / "example_dags"
+EXAMPLES = tuple(f"example_zookeeper_{name}" for name in ("locks", "atomic", "cluster"))
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def connect(zookeeper: ZooKeeperServer) -> Iterator[Connect]:
+    with clients(zookeeper.hosts) as make:
+        yield make
 
 
 def options(zookeeper: ZooKeeperServer, root: str, folder: Path, **more: object) -> dict[str, str]:
@@ -38,6 +45,7 @@ def options(zookeeper: ZooKeeperServer, root: str, folder: Path, **more: object)
 def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
     zookeeper: ZooKeeperServer,
     airflow_stack: Callable[..., AirflowStack],
+    connect: Connect,
     tmp_path: Path,
     executor: str,
     contenders: int,
@@ -45,8 +53,7 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
 ) -> None:
     """The file shows no overlap, tokens grow, the counter is exact, and waiting takes no slot."""
     root = f"/contended-{executor}"
-    client = note_session_timeout(KazooClient(zookeeper.hosts))
-    client.start()
+    client = connect()
     client.ensure_path(root)
     stack = airflow_stack(
         "airflow",
@@ -54,7 +61,9 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
         options=options(zookeeper, root, tmp_path, CONTENDERS=contenders, STANDBY=standby),
         parallelism=64 if executor == "zk" else 8,
     )
-    stack.add_dags([DAGS / "contended.py"])
+    # The examples need no second Airflow.
+    examples = [] if executor == "zk" else EXAMPLES
+    stack.add_dags([DAGS / "contended.py", *(FOLDER / f"{name}.py" for name in examples)])
     workers = [
         ZkWorker(stack.home, stack.env, name=f"worker-{number}", slots=8)
         for number in range(3 if executor == "zk" else 0)
@@ -64,14 +73,15 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
         for worker in workers:
             started.enter_context(worker)
         stack.wait_healthy()
-        stack.wait_dags(["contended"])
+        stack.wait_dags(["contended", *examples])
         needs = [*stack.children(), *(worker.process for worker in workers)]
 
         def deferred() -> int:
-            return sum(task.state == "deferred" for task in stack.client.tasks())
+            tasks = stack.client.tasks()
+            return sum((t.task_id, t.state) == ("contend", "deferred") for t in tasks)
 
         with zk_lock(f"{root}/contended/lock", client=client):
-            run = ("contended", stack.client.trigger("contended"))
+            runs = [(name, stack.client.trigger(name)) for name in ("contended", *examples)]
             wait_until(
                 lambda: deferred() == contenders - standby,
                 "all but those on standby to wait deferred",
@@ -80,8 +90,9 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
                 interval=1,
             )
             assert not (tmp_path / "guarded").exists()
-        states = stack.client.wait_runs([run], timeout=300, needs=needs)
+        states = stack.client.wait_runs(runs, timeout=300, needs=needs)
         tasks = [task for task in stack.client.tasks() if task.task_id == "contend"]
+        ran = [counted(worker, "zkexec_worker_supervised_total", "by=") for worker in workers]
         stack.stop()
 
     assert set(states.values()) == {"success"}
@@ -94,5 +105,4 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
     assert tokens == sorted(set(tokens))
     assert int(client.get(f"{root}/contended/counter")[0]) == contenders
     assert client.get_children(f"{root}/contended/lock") == []
-    assert len({task.hostname for task in tasks}) == max(1, len(workers))
-    close_client(client)
+    assert all(number > 10 for number in ran), "every worker had its part"

@@ -89,7 +89,11 @@ class _Entered:
         self._lock = lock
 
     def __enter__(self) -> None:
-        self._lock.entered()
+        try:
+            self._lock.entered()
+        except BaseException as error:
+            self._lock.__exit__(type(error), error, None)
+            raise
 
     def __exit__(self, *error: Any) -> None:
         self._lock.__exit__(*error)

@@ -167,12 +167,20 @@ class ZkLock:
 
     def __enter__(self) -> ZkLock:
         self.acquire()
-        return self.entered()
+        try:
+            return self.entered()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if self._interruption is not None:
-            self._interruption.__exit__()
-            self._interruption = None
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            try:
+                interruption.__exit__()
+            except ZookeeperLockLost:
+                # It came at this very moment; there is no second one.
+                interruption.__exit__()
         if self._reset is not None:
             _held.reset(self._reset)
             self._reset = None
@@ -275,8 +283,8 @@ class ZkLock:
             raise ZookeeperLockError(f"{self.where}: ZooKeeper refused: {error!r}") from error
 
     def _tell(self, reason: str) -> None:
-        if self._interruption is not None:
-            self._interruption.fire()
+        if (interruption := self._interruption) is not None:
+            interruption.fire()
 
     def _loss(self) -> ZookeeperLockLost:
         reason = self._guard.reason if self._guard else ""

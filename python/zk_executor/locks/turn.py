@@ -141,13 +141,25 @@ class Turn:
 
         def again() -> list[str] | None:
             # The reply was lost, perhaps after the node had been made.
-            names = self._children(deadline)
-            return names if order.find(order.in_order(names), self.nonce) else create()
+            try:
+                names = self._children(deadline)
+            except NoNodeError:
+                return create()
+            if order.find(order.in_order(names), self.nonce) is None:
+                return create()
+            self._check_kind(*self._of(self.client.get_async(self.path), deadline))
+            return names
 
         try:
-            names = self._ask(create, deadline, again)
-            while names is None:
+            names = None
+            for _ in range(5):
                 names = self._ask(create, deadline, again)
+                if names is not None:
+                    break
+            else:
+                raise ZookeeperLockError(
+                    f"{self.where}: the path cannot be made. Does the connection's chroot exist?"
+                )
         except BaseException:
             self.leave(quiet=True)
             raise
@@ -242,14 +254,22 @@ class Turn:
         deadline = time.monotonic() + 5 if quiet else deadline
         nonce, known, self.place = self.nonce, self.place, None
 
+        tried = False
+
         def delete() -> bool:
+            nonlocal tried
             place = known or order.find(order.in_order(self._children(deadline)), nonce)
             if place is None:
-                return False
+                return tried
+            asked_before, tried = tried, True
             if place.where == "d":
                 discard(self.client, self.node(place))
             else:
-                self._of(self.client.delete_async(self.node(place)), deadline)
+                try:
+                    self._of(self.client.delete_async(self.node(place)), deadline)
+                except NoNodeError:
+                    # After a lost reply it was we who deleted it.
+                    return asked_before
             return True
 
         try:

@@ -46,7 +46,7 @@ class ZookeeperClusterOperator(BaseOperator):
         one of the tasks that ask with the same ``path`` and ``key``, and returns ``elected`` and
         its ``result`` (the elected one stays elected in its retries).
     :param group: a group of ``zk_executor.members``, or ``workers``, the executor's own.
-    :param queue: only members that serve it get keys.
+    :param serving: a queue; only members that serve it get keys.
     :param key: of the election; the DAG run unless given.
     :param team: of the executor, for ``workers``.
     """
@@ -54,7 +54,7 @@ class ZookeeperClusterOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "group",
         "keys",
-        "queue",
+        "serving",
         "worker",
         "comment",
         "path",
@@ -72,7 +72,7 @@ class ZookeeperClusterOperator(BaseOperator):
         group: str = WORKERS,
         keys: Sequence[str] = (),
         count: int = 1,
-        queue: str | None = None,
+        serving: str | None = None,
         worker: str | None = None,
         comment: str = "",
         path: str | None = None,
@@ -88,7 +88,7 @@ class ZookeeperClusterOperator(BaseOperator):
         self.group = group
         self.keys = keys
         self.count = count
-        self.queue = queue
+        self.serving = serving
         self.worker = worker
         self.comment = comment
         self.path = path
@@ -104,7 +104,7 @@ class ZookeeperClusterOperator(BaseOperator):
         if self.action == "route":
             return self._route(self.count)
         if self.action == "distribution":
-            nodes = nodes_for_ring(self._members(), self.queue)
+            nodes = nodes_for_ring(self._members(), self.serving)
             owners = [prefers[0] for prefers in self._route(1, nodes).values() if prefers]
             return distribution(owners, nodes)
         if self.action in ("drain", "resume"):
@@ -126,7 +126,7 @@ class ZookeeperClusterOperator(BaseOperator):
         from zk_executor import _core
 
         keys = [str(key) for key in self.keys]
-        nodes = nodes_for_ring(self._members(), self.queue) if nodes is None else nodes
+        nodes = nodes_for_ring(self._members(), self.serving) if nodes is None else nodes
         found = _core.ring_preference(nodes=nodes, keys=keys, count=count)
         return dict(zip(keys, found, strict=True))
 
