@@ -51,6 +51,11 @@ def get(store: ConfigStore, key: str = "", revision: int | None = None) -> tuple
     seen = store.read()
     tree = seen.tree if revision is None else store.tree_at(revision, seen)
     _named(store, check_key, key)
+    if not tree:
+        raise ZookeeperNotFound(
+            f"{store.where}: there is no such configuration. Make it with the action apply or "
+            "set, or with airflow zk config apply"
+        )
     if key not in tree:
         raise ZookeeperNotFound(
             f"{store.where}: there is no key {key!r} in revision "

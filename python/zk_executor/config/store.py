@@ -73,6 +73,10 @@ class ConfigStore:
         self._history_max = history_max
 
     @property
+    def hook(self) -> ZookeeperHook:
+        return self._hook
+
+    @property
     def where(self) -> str:
         login = self._hook.login
         return f"ZooKeeper connection {self._hook.conn_id!r} (hosts {login.address}): {self.root}"

@@ -134,7 +134,7 @@ class ZookeeperConfigOperator(BaseOperator):
             revision = plan.commit(_author(context), self.comment)
         return {
             "revision": revision,
-            "changed": sorted(change.key for change in plan.changes),
+            "changed": sorted(change.key or "(root)" for change in plan.changes),
             "dry_run": self.only_show,
         }
 
@@ -177,7 +177,7 @@ def describe_record(record: Any) -> dict[str, Any]:
         "when": record.when,
         "author": record.author,
         "comment": record.comment,
-        "changed": sorted(record.before),
+        "changed": sorted(key or "(root)" for key in record.before),
     }
 
 
