@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a held lock counts as lost, how that reaches the code under it, and how a task is resumed."""
+"""When a held lock counts as lost, how that reaches the code under it, how a task is resumed."""
 
 from __future__ import annotations
 
