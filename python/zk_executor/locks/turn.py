@@ -152,14 +152,8 @@ class Turn:
 
         try:
             names = None
-            for _ in range(5):
+            while names is None:
                 names = self._ask(create, deadline, again)
-                if names is not None:
-                    break
-            else:
-                raise ZookeeperLockError(
-                    f"{self.where}: the path cannot be made. Does the connection's chroot exist?"
-                )
         except BaseException:
             self.leave(quiet=True)
             raise
@@ -353,8 +347,14 @@ class Turn:
             )
 
     def _make_path(self) -> None:
-        with suppress(NodeExistsError):
+        try:
             self.client.create(self.path, facts_of.encode(self._kind), makepath=True)
+        except NodeExistsError:
+            pass  # somebody else was as early
+        except NoNodeError as error:
+            raise ZookeeperLockError(
+                f"{self.where}: the path cannot be made. Does the connection's chroot exist?"
+            ) from error
 
     def _of(self, result: Any, deadline: float | None) -> Any:
         """The result of an operation; the client's timeout_exception after ANSWER seconds."""
