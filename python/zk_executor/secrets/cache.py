@@ -26,6 +26,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
 log = logging.getLogger(__name__)
+_MOMENT = 0.05
 _caches: weakref.WeakSet[ZnodeCache] = weakref.WeakSet()
 
 
@@ -44,7 +45,9 @@ class ZnodeCache:
         self._client: KazooClient | None = None
         self._pid = 0
         self._connected = threading.Event()
+        self._was_connected = False  # since this client was started
         self._current: set[str] = set()
+        self._watches: dict[str, Callable[[Any], None]] = {}
         self._away = False
         _caches.add(self)
 
@@ -52,13 +55,13 @@ class ZnodeCache:
         """The value, or None if there is no such znode. Blocks for a path's first time only."""
         client = self._started()
         with self._lock:
-            if path in self._current or (path in self._values and not self._connected.is_set()):
-                if path not in self._current:
-                    self._say_away()
+            known = path in self._values
+            if path in self._current:
                 return self._values[path]
-        known = path in self._values
-        # Of a parent's value we are not sure: a moment's wait for a connection, no more.
-        if not self._connected.wait(self._patience if not self._away else 0.05):
+            if known and self._was_connected and not self._connected.is_set():
+                self._say_away()
+                return self._values[path]
+        if not self._connected.wait(_MOMENT if self._away else self._patience):
             self._say_away()
             if known:
                 return self._values[path]
@@ -67,7 +70,7 @@ class ZnodeCache:
             self._ask(client, path).wait(self._patience)
         except (KazooException, KazooTimeoutError) as error:
             if known:
-                self._say_away()
+                log.warning("%s cannot be read (%r): serving its last known value", path, error)
                 return self._values[path]
             raise ZnodeUnavailable(f"{path} cannot be read: {error!r}") from error
         with self._lock:
@@ -91,6 +94,7 @@ class ZnodeCache:
         client, self._client = self._client, None
         self._lock = threading.RLock()
         self._connected = threading.Event()
+        self._was_connected = False
         self._current = set()
         self._away = False
         if client is not None:
@@ -101,6 +105,8 @@ class ZnodeCache:
             if self._client is None or self._pid != os.getpid():
                 client = self._make_client()
                 self._client, self._pid = client, os.getpid()
+                self._was_connected = False
+                self._watches = {}
                 client.add_listener(lambda state: self._on_state(client, state))
                 client.start_async()
             return self._client
@@ -115,6 +121,7 @@ class ZnodeCache:
                 if state == KazooState.SUSPENDED and self._values:
                     self._say_away()
                 return
+            self._was_connected = True
             self._connected.set()
             if self._away:
                 self._away = False
@@ -134,12 +141,7 @@ class ZnodeCache:
     def _ask(self, client: KazooClient, path: str) -> _Answer:
         """Reads the path with a watch; what comes goes into the table."""
         answer = _Answer()
-
-        def watch(_: Any) -> None:
-            with self._lock:
-                if client is not self._client or not self._connected.is_set():
-                    return  # read again when there is a connection
-            self._ask(client, path)
+        watch = self._watch(client, path)
 
         def got(result: Any) -> None:
             try:
@@ -166,6 +168,18 @@ class ZnodeCache:
 
         client.get_async(path, watch=watch).rawlink(got)
         return answer
+
+    def _watch(self, client: KazooClient, path: str) -> Callable[[Any], None]:
+        """The same for each read of a path: kazoo then calls it once for a change."""
+
+        def watch(_: Any) -> None:
+            with self._lock:
+                if client is not self._client or not self._connected.is_set():
+                    return  # read again when there is a connection
+            self._ask(client, path)
+
+        with self._lock:
+            return self._watches.setdefault(path, watch)
 
     def _keep(self, client: KazooClient, path: str, value: bytes | None) -> None:
         with self._lock:
