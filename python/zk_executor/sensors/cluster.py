@@ -63,17 +63,26 @@ class ZookeeperClusterSensor(BaseSensorOperator):
         return workers_path(self.team) if self.group == WORKERS else group_path(self.group)
 
     def poke(self, context: Context) -> bool:
+        return self._met() is not None
+
+    def _met(self) -> list[str] | None:
+        """The members' names if it is so."""
         client = open_client(self.zookeeper_conn_id)
         try:
             client.ensure_path(self.path)
             names = client.get_children(self.path)
         finally:
             close_client(client)
-        return is_met(names, self.at_least, self.member, self.present)
+        met = is_met(names, self.at_least, self.member, self.present)
+        return sorted(names) if met else None
 
     def execute(self, context: Context) -> Any:
         if not self.deferrable:
             return super().execute(context)
+        # No deferral for what is so already: besides the time, Airflow's scheduler may take a task
+        # whose trigger fires at once for one that its executor lost.
+        if (names := self._met()) is not None:
+            return names
         self.defer(
             trigger=ZookeeperMembersTrigger(
                 conn_id=self.zookeeper_conn_id,
