@@ -9,7 +9,8 @@ FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap demo test unit dev asan tsan python sim model fuzz conformance \
-        integration e2e chaos lint format clean bench bench-dispatch bench-tasks
+        integration e2e chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+        bench-config
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
@@ -75,7 +76,7 @@ integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 e2e: bootstrap ## with everything, slow
 	@$(SUITES) e2e
 
-bench: bench-dispatch bench-tasks ## all benchmarks
+bench: bench-dispatch bench-tasks bench-locks bench-config ## all benchmarks
 
 bench-dispatch: ## no-op dispatches, latency, scale and recovery; the last line is JSON
 	@tools/bootstrap.sh --bench >&2
@@ -84,6 +85,14 @@ bench-dispatch: ## no-op dispatches, latency, scale and recovery; the last line 
 bench-tasks: ## real tasks beside CeleryExecutor: CPU, starts, throughput, memory; the last line is JSON
 	@tools/bootstrap.sh --bench >&2
 	@.build/bench-airflow/bin/python bench/bench_tasks.py $(BENCH_ARGS)
+
+bench-locks: ## what a lock costs; the last line is JSON
+	@tools/bootstrap.sh --test >&2
+	@$(PY) bench/bench_locks.py $(BENCH_ARGS)
+
+bench-config: ## how fast a changed configuration reaches its watchers; the last line is JSON
+	@tools/bootstrap.sh --test >&2
+	@$(PY) bench/bench_config.py $(BENCH_ARGS)
 
 chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
 	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)

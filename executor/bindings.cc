@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "executor/admin.h"
 #include "executor/admin_control.h"
+#include "executor/router.h"
 #include "executor/session.h"
 
 namespace py = pybind11;
@@ -170,6 +171,15 @@ py::tuple KillOne(const std::string& hosts, const std::string& root, const std::
   return py::make_tuple(ToString(outcome.kind), rows);
 }
 
+std::vector<std::vector<std::string>> RingPreference(
+    const std::vector<std::pair<std::string, int>>& nodes, const std::vector<std::string>& keys,
+    std::size_t count) {
+  std::vector<HashRing::Node> weighted;
+  weighted.reserve(nodes.size());
+  for (const auto& [name, slots] : nodes) weighted.push_back({name, slots});
+  return PreferredNodes(weighted, keys, count);
+}
+
 }  // namespace
 }  // namespace zkexec
 
@@ -242,4 +252,6 @@ PYBIND11_MODULE(_core, m) {
         "queues"_a = std::vector<std::string>{}, "comment"_a = "", "by"_a = "");
   m.def("kill_dispatch", &KillOne, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
         "timeout_ms"_a, "dispatch_id"_a = "", "label_head"_a = "", "label_tail"_a = "");
+  m.def("ring_preference", &RingPreference, py::kw_only(), "nodes"_a, "keys"_a, "count"_a = 1,
+        released);
 }

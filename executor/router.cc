@@ -12,6 +12,18 @@ constexpr double kBound = 1.25;
 
 }  // namespace
 
+std::string RingKey(const std::string& route_key) { return "key/" + route_key; }
+
+std::vector<std::vector<std::string>> PreferredNodes(const std::vector<HashRing::Node>& nodes,
+                                                     const std::vector<std::string>& route_keys,
+                                                     std::size_t count) {
+  const HashRing ring(nodes);
+  std::vector<std::vector<std::string>> preferred;
+  preferred.reserve(route_keys.size());
+  for (const auto& key : route_keys) preferred.push_back(ring.Preference(RingKey(key), count));
+  return preferred;
+}
+
 void Router::Count(const std::string& queue, int partition, int slots) {
   auto& partitions = out_[queue];
   auto& here = partitions[partition];
@@ -58,7 +70,7 @@ int Router::Choose(const std::string& queue, const std::string& route_key,
   const std::vector<int>* bounded = nullptr;
   const std::vector<int>* least = nullptr;
   double least_load = 0;
-  for (const auto& worker : shares->ring.Preference("key/" + route_key, kPreferences)) {
+  for (const auto& worker : shares->ring.Preference(RingKey(route_key), kPreferences)) {
     const auto owned = shares->owned.find(worker);
     if (owned == shares->owned.end()) continue;  // more workers than partitions
     const int capacity = std::max(1, static_cast<int>(fleet_.workers().at(worker).slots()));

@@ -19,6 +19,14 @@
 
 namespace zkexec {
 
+// The key under which a route key lies on a queue's ring.
+std::string RingKey(const std::string& route_key);
+// For each route key the nodes that it prefers, up to `count`, on a ring of these nodes: what
+// the router would try first, for those who place by the same ring.
+std::vector<std::vector<std::string>> PreferredNodes(const std::vector<HashRing::Node>& nodes,
+                                                     const std::vector<std::string>& route_keys,
+                                                     std::size_t count);
+
 class Router {
  public:
   explicit Router(const Fleet& fleet) : fleet_(fleet) {}

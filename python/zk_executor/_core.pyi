@@ -158,3 +158,11 @@ def kill_dispatch(
 
     Blocks little longer than ``timeout_ms``. Errors: ZkError, ValueError.
     """
+
+def ring_preference(
+    *, nodes: list[tuple[str, int]], keys: list[str], count: int = 1
+) -> list[list[str]]:
+    """For each route key up to ``count`` nodes, the preferred first, on the executor's own ring.
+
+    nodes: names and slots. Empty lists without nodes. Blocks nobody, asks nobody.
+    """

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow learns of this provider: the executor, its commands, its configuration.
+"""What Airflow learns of this provider: executor, commands, configuration, connection type.
 
-``OPTIONS`` is the one list of our options and their defaults. Imports nothing: it is read by every
+``OPTIONS`` is the one list of our options and their defaults, ``CONNECTION_TYPE`` that of the
+fields of a connection. Imports nothing: it is read by every
 ``airflow`` command.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 SECTION = "zk_executor"
+INTEGRATION = "Apache ZooKeeper"
 
 
 def _option(
@@ -192,13 +194,110 @@ OPTIONS: dict[str, dict[str, Any]] = {
 DEFAULTS: dict[str, str] = {name: option["default"] for name, option in OPTIONS.items()}
 
 
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": INTEGRATION, "python-modules": list(names)}
+
+
+def _field(
+    label: str, kind: str, description: str, default: Any = None, **schema: Any
+) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": description,
+        "schema": {"type": [kind, "null"], "default": default, **schema},
+    }
+
+
+CONNECTION_TYPE: dict[str, Any] = {
+    "connection-type": "zookeeper",
+    "hook-class-name": "zk_executor.hooks.zookeeper.ZookeeperHook",
+    "hook-name": "Apache ZooKeeper",
+    "ui-field-behaviour": {
+        "hidden-fields": [],
+        "relabeling": {"host": "Hosts", "schema": "Chroot", "port": "Port of hosts without one"},
+        "placeholders": {
+            "host": "zk1:2181,zk2:2181,zk3:2181",
+            "port": "2181",
+            "schema": "/production",
+        },
+    },
+    "conn-fields": {
+        "acl": _field(
+            "ACL of new znodes",
+            "string",
+            "creator: only this login. creator-and-readers: all may read. open: everybody may do "
+            "everything. Empty: creator with a login, else open.",
+            enum=["creator", "creator-and-readers", "open"],
+        ),
+        "sasl_mechanism": _field(
+            "SASL mechanism",
+            "string",
+            "Sign in with SASL instead of digest; needs the package pure-sasl.",
+            enum=["DIGEST-MD5", "GSSAPI"],
+        ),
+        "sasl_service": _field("SASL service", "string", "The servers' service (zookeeper)."),
+        "sasl_principal": _field("SASL principal", "string", "For GSSAPI: who we are."),
+        "use_tls": _field("TLS", "boolean", "Encrypt the connection.", False),
+        "ca_file": _field("CA file", "string", "PEM file with who signs the servers."),
+        "cert_file": _field("Certificate file", "string", "PEM file with our certificate."),
+        "key_file": _field("Key file", "string", "PEM file with our key."),
+        "key_password": _field(
+            "Key password", "string", "Password of the key file.", format="password"
+        ),
+        "verify": _field("Verify", "boolean", "Check the servers' certificates.", True),
+        "check_hostname": _field(
+            "Check host names", "boolean", "Compare them with the certificates.", True
+        ),
+        "session_timeout": _field(
+            "Session timeout", "number", "Seconds without a word until the session is gone.", 10
+        ),
+        "connect_timeout": _field(
+            "Connect timeout", "number", "Seconds until connecting fails.", 10
+        ),
+        "operation_timeout": _field(
+            "Operation timeout",
+            "number",
+            "Seconds until an operation fails; it is repeated on connection loss until then.",
+            15,
+        ),
+    },
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Called by Airflow through the ``apache_airflow_provider`` entry point."""
     return {
         "package-name": "zk-executor",
         "name": "ZkExecutor",
-        "description": "Executor that hands tasks to workers through Apache ZooKeeper.",
+        "description": "Executor that hands tasks to workers through Apache ZooKeeper; "
+        "configuration, cluster and locks for DAGs through it, too.",
         "executors": ["zk_executor.ZkExecutor"],
+        "connection-types": [CONNECTION_TYPE],
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://zookeeper.apache.org/",
+                "tags": ["apache"],
+            }
+        ],
+        "hooks": [_modules("zk_executor.hooks.zookeeper")],
+        "operators": [
+            _modules(
+                "zk_executor.operators.config",
+                "zk_executor.operators.atomic",
+                "zk_executor.operators.cluster",
+            )
+        ],
+        "sensors": [_modules("zk_executor.sensors.config", "zk_executor.sensors.cluster")],
+        "triggers": [
+            _modules(
+                "zk_executor.triggers.zookeeper",
+                "zk_executor.triggers.locks",
+                "zk_executor.triggers.barrier",
+                "zk_executor.triggers.cluster",
+            )
+        ],
+        "secrets-backends": ["zk_executor.secrets.zookeeper.ZookeeperSecretsBackend"],
         "cli": ["zk_executor.cli.definition.get_zk_cli_commands"],
         "config": {
             SECTION: {

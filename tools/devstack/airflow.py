@@ -30,8 +30,12 @@ COMPONENTS = {
 
 
 def zk_executor_options(zookeeper: ZooKeeperServer, root: str = "/zk-executor") -> dict[str, str]:
-    """Airflow options, as environment, that bring ZkExecutor to a ZooKeeper."""
-    return {"AIRFLOW__ZK_EXECUTOR__HOSTS": zookeeper.hosts, "AIRFLOW__ZK_EXECUTOR__ROOT": root}
+    """Airflow options, as environment, that bring ZkExecutor, and DAGs, to a ZooKeeper."""
+    return {
+        "AIRFLOW__ZK_EXECUTOR__HOSTS": zookeeper.hosts,
+        "AIRFLOW__ZK_EXECUTOR__ROOT": root,
+        "AIRFLOW_CONN_ZOOKEEPER_DEFAULT": f"zookeeper://{zookeeper.hosts}",
+    }
 
 
 class AirflowStack:

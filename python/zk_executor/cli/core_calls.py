@@ -11,7 +11,12 @@ from typing import Any, NoReturn
 
 from airflow.executors.base_executor import ExecutorConf
 
-from zk_executor.settings import Conf, InvalidSetting, read_executor_settings
+from zk_executor.settings import (
+    Conf,
+    ExecutorSettings,
+    InvalidSetting,
+    read_executor_settings,
+)
 
 TIMEOUT_MS = 10_000
 
@@ -34,20 +39,45 @@ def exit_with(code: int, message: str) -> NoReturn:
     raise SystemExit(code)
 
 
+class CoreCallError(Exception):
+    """No answer; ``code`` is the exit code that says so: see exit_with."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def call_core(
     args: Namespace, function: str, *, timeout_ms: int = TIMEOUT_MS, **arguments: Any
 ) -> Any:
     """What the function of ``_core`` returns; does not return if there is no answer."""
-    team = args.team or "default"
+    try:
+        return ask_core(args, function, timeout_ms=timeout_ms, **arguments)
+    except CoreCallError as error:
+        exit_with(error.code, str(error))
+
+
+def executor_settings(args: Namespace) -> ExecutorSettings:
+    """The configuration of the team's executor. Errors: CoreCallError."""
     conf: Conf = _WithFlags(ExecutorConf(args.team), {"hosts": args.hosts, "root": args.root})
     try:
-        settings = read_executor_settings(conf)
+        return read_executor_settings(conf)
     except InvalidSetting as error:
-        exit_with(2, str(error))
+        raise CoreCallError(2, str(error)) from error
+
+
+def ask_core(
+    args: Namespace, function: str, *, timeout_ms: int = TIMEOUT_MS, **arguments: Any
+) -> Any:
+    """What the function of ``_core`` returns. Errors: CoreCallError, told to a person."""
+    team = args.team or "default"
+    settings = executor_settings(args)
     try:
         from zk_executor import _core
     except ImportError as error:
-        exit_with(1, f"zk_executor._core cannot be loaded ({error}); reinstall zk-executor")
+        raise CoreCallError(
+            1, f"zk_executor._core cannot be loaded ({error}); reinstall zk-executor"
+        ) from error
     try:
         return getattr(_core, function)(
             hosts=settings.hosts,
@@ -58,13 +88,13 @@ def call_core(
             **arguments,
         )
     except _core.ZkError as error:
-        exit_with(
+        raise CoreCallError(
             1,
             f"ZooKeeper gave no answer: {error}\n"
             f"Asked: hosts={settings.hosts} root={settings.root} team={team}\n"
             "Is the ensemble up, and do [zk_executor] hosts, root and digest_auth here equal the "
             "scheduler's?\n"
             "See: airflow config get-value zk_executor hosts",
-        )
+        ) from error
     except ValueError as error:
-        exit_with(2, f"invalid [zk_executor] configuration: {error}")
+        raise CoreCallError(2, f"invalid [zk_executor] configuration: {error}") from error

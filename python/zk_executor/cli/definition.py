@@ -16,6 +16,7 @@ from airflow.cli.cli_config import (
 
 from zk_executor.bare_name import normalize_executor_setting
 from zk_executor.cli.arguments import ARG_HOSTS, ARG_ROOT, ARG_TEAM, SubcommandsArg
+from zk_executor.cli.config_definition import CONFIG_COMMANDS
 from zk_executor.cli.control_definition import CONTROL_COMMANDS, QUEUE_COMMANDS
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ ZK_COMMANDS = (
         epilog=_QUEUES_EPILOG,
     ),
     *CONTROL_COMMANDS,
+    CONFIG_COMMANDS,
 )
 
 
@@ -150,7 +152,7 @@ def get_zk_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="zk",
-            help="Run, look at and control the workers of ZkExecutor",
+            help="Workers of ZkExecutor, and configuration in ZooKeeper",
             description="Workers take tasks from ZooKeeper, where the scheduler's ZkExecutor puts "
             "them.",
             subcommands=ZK_COMMANDS,

@@ -51,6 +51,26 @@ class RouterTest : public testing::Test {
   int placed_ = 0;
 };
 
+// Who places by the same ring, from Python, must come to the router's own answers.
+TEST_F(RouterTest, PreferredNodesAreThoseThatTheRouterTriesFirst) {
+  std::vector<HashRing::Node> nodes;
+  for (const auto* name : {"a", "b", "c", "d"}) {
+    Join(name, 1000);
+    nodes.push_back({name, 1000});
+  }
+  Look();
+  std::vector<std::string> keys;
+  for (int i = 0; i < 50; ++i) keys.push_back("key " + std::to_string(i));
+  const auto preferred = PreferredNodes(nodes, keys, 2);
+  ASSERT_EQ(preferred.size(), keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    ASSERT_EQ(preferred[i].size(), 2U);
+    EXPECT_EQ(preferred[i].front(), Place(keys[i]));
+    EXPECT_NE(preferred[i].front(), preferred[i].back());
+  }
+  EXPECT_EQ(PreferredNodes({}, {"key"}, 2), std::vector<std::vector<std::string>>{{}});
+}
+
 TEST_F(RouterTest, AKeyStaysWithOneWorkerWhileItHasRoom) {
   for (const auto* name : {"a", "b", "c", "d"}) Join(name, 10);
   Look();

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong with ZooKeeper in a task, a command or the secrets backend.
+
+Each message names the connection, its hosts, the path and what to do. ``explain`` makes one of
+kazoo's exceptions into ours. Threads: any.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk.exceptions import AirflowException
+from kazoo import exceptions as kazoo
+from kazoo.handlers.threading import KazooTimeoutError
+
+VALUE_BYTES_MAX = 1_000_000
+
+
+class ZookeeperError(AirflowException):
+    """Of all of them."""
+
+
+class ZookeeperConnectionError(ZookeeperError):
+    """There is no connection to any server, or it was lost. A change may have been made or not."""
+
+
+class ZookeeperSessionExpired(ZookeeperConnectionError):
+    """The servers gave the session up; what was ephemeral in it is gone."""
+
+
+class ZookeeperAuthError(ZookeeperError):
+    """The servers refuse the connection's login."""
+
+
+class ZookeeperPermissionError(ZookeeperError):
+    """The connection's login may not do that on the path, or has a wrong password."""
+
+
+class ZookeeperInvalidConnection(ZookeeperError):
+    """A field of the connection cannot be used."""
+
+
+class ZookeeperInvalidPath(ZookeeperError):
+    """A path that no znode can have."""
+
+
+class ZookeeperInvalidValue(ZookeeperError):
+    """A value, a tree or a YAML text that cannot be used."""
+
+
+class ZookeeperValueTooLarge(ZookeeperInvalidValue):
+    """A value, or a whole change, is larger than a server takes."""
+
+
+class ZookeeperNotFound(ZookeeperError):
+    """There is no such znode, or no such version."""
+
+
+class ZookeeperAlreadyExists(ZookeeperError):
+    """There is such a znode already."""
+
+
+class ZookeeperNotEmpty(ZookeeperError):
+    """The znode has children."""
+
+
+class ZookeeperStaleVersion(ZookeeperError):
+    """Somebody changed it meanwhile. Nothing was done."""
+
+
+_AWAY = (
+    kazoo.ConnectionLoss,
+    kazoo.ConnectionClosedError,
+    kazoo.OperationTimeoutError,
+    KazooTimeoutError,
+)
+_ANSWERS: tuple[tuple[type[Exception], type[ZookeeperError], str], ...] = (
+    (
+        kazoo.SessionExpiredError,
+        ZookeeperSessionExpired,
+        "the session has expired. Run it again; if that happens often, raise the connection's "
+        "session_timeout",
+    ),
+    (
+        kazoo.AuthFailedError,
+        ZookeeperAuthError,
+        "the servers refuse the login. Correct login and password of the connection, or its SASL "
+        "fields",
+    ),
+    (
+        kazoo.NoAuthError,
+        ZookeeperPermissionError,
+        "no permission. Either the connection's login or password is wrong (ZooKeeper does not "
+        "tell a wrong password apart), or the path's ACL does not let it: getAcl {path} in zkCli "
+        "shows who may",
+    ),
+    (
+        kazoo.BadVersionError,
+        ZookeeperStaleVersion,
+        "somebody changed it meanwhile; nothing was done. Read it again, then decide",
+    ),
+    (kazoo.NodeExistsError, ZookeeperAlreadyExists, "it exists already"),
+    (kazoo.NotEmptyError, ZookeeperNotEmpty, "it has children; delete them first, or recursively"),
+    (
+        kazoo.NoNodeError,
+        ZookeeperNotFound,
+        "there is no such znode. Check the path, and the chroot of the connection",
+    ),
+    (
+        kazoo.InvalidACLError,
+        ZookeeperInvalidConnection,
+        "the servers refuse the ACL. acl=creator needs a login",
+    ),
+    (
+        kazoo.NotReadOnlyCallError,
+        ZookeeperConnectionError,
+        "the server is read-only: it has lost the others of its ensemble",
+    ),
+)
+
+
+def explain(
+    error: BaseException, *, conn_id: str, hosts: str, path: str, doing: str, login: str = ""
+) -> ZookeeperError:
+    """Ours for one of kazoo's. ``doing`` is the verb: get, set, apply …"""
+    where = f"ZooKeeper connection {conn_id!r} (hosts {hosts}{f', login {login}' if login else ''})"
+    what = f"{doing} {path}"
+    if isinstance(error, ZookeeperError):
+        return error
+    for theirs, ours, text in _ANSWERS:
+        if isinstance(error, theirs):
+            return ours(f"{where}: {what}: {text.format(path=path)}")
+    if isinstance(error, _AWAY):
+        return ZookeeperConnectionError(
+            f"{where}: {what}: no server answered ({type(error).__name__}). Is the ensemble up, "
+            "are the hosts right, and does TLS match? What changes something may have been done "
+            "or not: look before repeating it"
+        )
+    cause = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+    return ZookeeperError(f"{where}: {what}: {cause}")
+
+
+def check_path(path: object, *, conn_id: str) -> str:
+    """The path, if a znode can have it. Errors: ZookeeperInvalidPath."""
+    problem = ""
+    if not isinstance(path, str) or not path.startswith("/"):
+        problem = "a path begins with a slash"
+    elif path != "/" and path.endswith("/"):
+        problem = "a path has no slash at its end"
+    elif any(part in ("", ".", "..") for part in path.split("/")[1:]) and path != "/":
+        problem = "a part of it is empty, . or .."
+    elif any(ord(char) < 32 or 0x7F <= ord(char) <= 0x9F for char in path):
+        problem = "it has a control character"
+    if problem:
+        raise ZookeeperInvalidPath(
+            f"ZooKeeper connection {conn_id!r}: {path!r} is no path of a znode: {problem}. "
+            "Write it as /app/config"
+        )
+    return str(path)
+
+
+def check_value(value: bytes, *, conn_id: str, path: str) -> bytes:
+    """The value, if a server takes it. Errors: ZookeeperValueTooLarge."""
+    if len(value) > VALUE_BYTES_MAX:
+        raise ZookeeperValueTooLarge(
+            f"ZooKeeper connection {conn_id!r}: the value for {path} has {len(value)} bytes; a "
+            f"znode takes {VALUE_BYTES_MAX}. Nothing was done. Keep it elsewhere, and its address "
+            "here"
+        )
+    return value

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a connection of type ``zookeeper`` says, made into kazoo's arguments. Pure.
+
+Errors: ZookeeperInvalidConnection, which names the connection, the field and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
+
+from zk_executor.exceptions import ZookeeperInvalidConnection
+
+DEFAULT_PORT = 2181
+ACLS = {
+    "creator": CREATOR_ALL_ACL,
+    "creator-and-readers": [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE],
+    "open": OPEN_ACL_UNSAFE,
+}
+SASL_MECHANISMS = ("DIGEST-MD5", "GSSAPI")
+_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?$")
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to reach the servers and who we are."""
+
+    conn_id: str
+    hosts: str
+    chroot: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sasl: dict[str, Any] | None = field(default=None, repr=False)
+    tls: dict[str, Any] = field(default_factory=dict, repr=False)
+    acl: str = "open"
+    session_timeout: float = 10.0
+    connect_timeout: float = 10.0
+    operation_timeout: float = 15.0
+
+    @property
+    def address(self) -> str:
+        return f"{self.hosts}{self.chroot}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be seen in a log."""
+        key_password = self.tls.get("keyfile_password") or ""
+        return tuple(text for text in (self.password, key_password) if text)
+
+    def client_arguments(self) -> dict[str, Any]:
+        """For KazooClient."""
+        arguments: dict[str, Any] = {
+            "hosts": self.address,
+            "timeout": self.session_timeout,
+            "default_acl": ACLS[self.acl],
+            # kazoo's own would wait longer after each try, up to an hour.
+            "connection_retry": {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0},
+            **self.tls,
+        }
+        if self.sasl:
+            arguments["sasl_options"] = self.sasl
+        elif self.user:
+            arguments["auth_data"] = [("digest", f"{self.user}:{self.password}")]
+        return arguments
+
+
+def read_login(connection: Any, conn_id: str) -> Login:
+    """Reads and validates. ``connection`` is an Airflow Connection."""
+    extra = connection.extra_dejson or {}
+
+    def refuse(name: str, value: object, allowed: str) -> ZookeeperInvalidConnection:
+        return ZookeeperInvalidConnection(
+            f"ZooKeeper connection {conn_id!r}: {name} = {value!r} is invalid: {allowed}"
+        )
+
+    def seconds(name: str, default: float) -> float:
+        value = extra.get(name)
+        if value in (None, ""):
+            return default
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0.1 <= number <= 3600:
+            raise refuse(name, value, "must be a number of seconds from 0.1 to 3600")
+        return number
+
+    if connection.conn_type not in ("zookeeper", None):
+        raise refuse("connection type", connection.conn_type, "must be zookeeper")
+    hosts, slash, rest = (connection.host or "").partition("/")
+    chroots = {
+        text.strip("/")
+        for text in (rest if slash else "", connection.schema or "", extra.get("chroot") or "")
+    } - {""}
+    if len(chroots) > 1:
+        raise refuse("chroot", ", ".join(sorted(chroots)), "the fields name different ones")
+    chroot = "".join(f"/{text}" for text in chroots)
+    if any(part in ("", ".", "..") for part in chroot.split("/")[1:]):
+        raise refuse("chroot", chroot, "must be a path such as /production")
+    user, password = connection.login or "", connection.password or ""
+    if password and not user:
+        raise refuse("login", user, "there is a password, so there must be a login")
+    sasl = _sasl(extra, user, password, refuse)
+    if user and not password and not sasl:
+        raise refuse("password", "", "digest authentication needs one")
+    acl = extra.get("acl") or ("creator" if user or sasl else "open")
+    if acl not in ACLS:
+        raise refuse("acl", acl, f"must be one of {', '.join(ACLS)}")
+    return Login(
+        conn_id=conn_id,
+        hosts=_hosts(hosts, connection.port or DEFAULT_PORT, refuse),
+        chroot=chroot,
+        user=user,
+        password=password,
+        sasl=sasl,
+        tls=_tls(extra, refuse),
+        acl=acl,
+        session_timeout=seconds("session_timeout", 10.0),
+        connect_timeout=seconds("connect_timeout", 10.0),
+        operation_timeout=seconds("operation_timeout", 15.0),
+    )
+
+
+def _hosts(text: str, default_port: int, refuse: Any) -> str:
+    servers = []
+    for server in filter(None, (part.strip() for part in text.split(","))):
+        match = _HOST.match(server)
+        port = int(match[2] or default_port) if match else 0
+        if not match or not 0 < port < 65536:
+            raise refuse("host", text, f"{server!r} is not of the form host:port")
+        servers.append(f"{match[1]}:{port}")
+    if not servers:
+        raise refuse("host", text, "must name at least one server, as host:port,host:port")
+    return ",".join(servers)
+
+
+def _sasl(extra: dict[str, Any], user: str, password: str, refuse: Any) -> dict[str, Any] | None:
+    mechanism = extra.get("sasl_mechanism") or ""
+    if not mechanism:
+        return None
+    if mechanism not in SASL_MECHANISMS:
+        raise refuse("sasl_mechanism", mechanism, f"must be one of {', '.join(SASL_MECHANISMS)}")
+    options: dict[str, Any] = {"mechanism": mechanism}
+    options["service"] = extra.get("sasl_service") or "zookeeper"
+    if mechanism == "GSSAPI":
+        if principal := extra.get("sasl_principal"):
+            options["principal"] = principal
+        return options
+    if not user or not password:
+        raise refuse("login", user, "DIGEST-MD5 needs a login and a password")
+    options.update(username=user, password=password, principal="zk-sasl-md5")
+    return options
+
+
+def _tls(extra: dict[str, Any], refuse: Any) -> dict[str, Any]:
+    def on(name: str, default: bool) -> bool:
+        value = extra.get(name)
+        if value in (None, ""):
+            return default
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "1", "yes", "on"):
+            return True
+        if str(value).lower() in ("false", "0", "no", "off"):
+            return False
+        raise refuse(name, value, "must be true or false")
+
+    files = {name: extra.get(name) or "" for name in ("ca_file", "cert_file", "key_file")}
+    if not on("use_tls", any(files.values())):
+        return {}
+    for name, path in files.items():
+        if path and not os.access(path, os.R_OK):
+            raise refuse(name, path, "there is no such file here, or it cannot be read")
+    if bool(files["cert_file"]) != bool(files["key_file"]):
+        raise refuse("cert_file", files["cert_file"], "cert_file and key_file go together")
+    verify = on("verify", True)
+    return {
+        "use_ssl": True,
+        "ca": files["ca_file"] or None,
+        "certfile": files["cert_file"] or None,
+        "keyfile": files["key_file"] or None,
+        "keyfile_password": extra.get("key_password") or None,
+        "verify_certs": verify,
+        "check_hostname": verify and on("check_hostname", True),
+    }

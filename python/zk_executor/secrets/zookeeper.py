@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's connections, variables and configuration options out of ZooKeeper.
+
+    [secrets]
+    backend = zk_executor.secrets.zookeeper.ZookeeperSecretsBackend
+    backend_kwargs = {"hosts": "zk1:2181,zk2:2181", "login": "airflow", "password": "…"}
+
+Loaded while Airflow reads its configuration: imports nothing of it but the base class.
+Threads: any. See cache.py for forks, lost connections and sessions.
+Errors: ZookeeperError for a value that was never known; Airflow logs it and asks its next backend.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.secrets import BaseSecretsBackend
+
+CONN_ID = "[secrets] backend_kwargs"
+log = logging.getLogger(__name__)
+
+
+class ZookeeperSecretsBackend(BaseSecretsBackend):
+    """Reads ``<path>/<name>``; of a team first ``<path>/<team>/<name>``.
+
+    :param hosts: the servers, host:port,host:port.
+    :param chroot: below which all paths are.
+    :param login: for digest authentication, with ``password``.
+    :param connections_path: its znodes hold a URI or JSON, as AIRFLOW_CONN_… does. None: no
+        connections from here.
+    :param variables_path: None: no variables from here.
+    :param config_path: for options such as sql_alchemy_conn_secret. None: none from here.
+    :param patience: seconds to wait for ZooKeeper when a value is asked for the first time.
+    :param extra: the fields of a connection of type zookeeper: use_tls, ca_file, sasl_mechanism …
+
+    A slash in a name is written %2F in ZooKeeper, a percent sign %25.
+    """
+
+    def __init__(
+        self,
+        hosts: str = "localhost:2181",
+        chroot: str = "",
+        login: str = "",
+        password: str = "",
+        connections_path: str | None = "/airflow/connections",
+        variables_path: str | None = "/airflow/variables",
+        config_path: str | None = "/airflow/config",
+        patience: float = 5.0,
+        **extra: Any,
+    ) -> None:
+        super().__init__()
+        self._fields = SimpleNamespace(
+            conn_type="zookeeper",
+            host=hosts,
+            schema=chroot,
+            login=login,
+            password=password,
+            port=None,
+            extra_dejson=extra,
+        )
+        self._paths = {
+            "connections_path": connections_path,
+            "variables_path": variables_path,
+            "config_path": config_path,
+        }
+        for name, path in self._paths.items():
+            if path is not None and (not path.startswith("/") or path.endswith("/")):
+                raise ValueError(
+                    f"{CONN_ID}: {name} = {path!r} is no path: write it as /airflow/connections"
+                )
+        self._patience = float(patience)
+        self._cache: Any = None
+
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
+        return self._get("connections_path", conn_id, team_name)
+
+    def get_variable(self, key: str, team_name: str | None = None) -> str | None:
+        return self._get("variables_path", key, team_name)
+
+    def get_config(self, key: str) -> str | None:
+        return self._get("config_path", key)
+
+    def close(self) -> None:
+        """Ends the session; the next question makes another."""
+        if self._cache is not None:
+            self._cache.close()
+
+    def _get(self, kind: str, name: str, team: str | None = None) -> str | None:
+        base = self._paths[kind]
+        if base is None:
+            return None
+        for path in candidates(base, name, team):
+            value = self._read(path)
+            if value is not None:
+                return value
+        return None
+
+    def _read(self, path: str) -> str | None:
+        from zk_executor.secrets.cache import ZnodeCache, ZnodeUnavailable
+
+        if self._cache is None:
+            self._cache = ZnodeCache(self._make_client, patience=self._patience)
+        try:
+            data = self._cache.get(path)
+            # A znode that is there only for what is below it has no value.
+            return data.decode() if data else None
+        except (ZnodeUnavailable, UnicodeDecodeError) as error:
+            from zk_executor.exceptions import ZookeeperConnectionError
+
+            raise ZookeeperConnectionError(
+                f"ZooKeeper of {CONN_ID} (hosts {self._fields.host}): {path}: {error}. Is the "
+                "ensemble up, and may this login read it?"
+            ) from error
+
+    def _make_client(self) -> Any:
+        from kazoo.client import KazooClient
+
+        from zk_executor.hooks.login import read_login
+
+        arguments = read_login(self._fields, CONN_ID).client_arguments()
+        quiet = logging.getLogger("zk_executor.kazoo")
+        quiet.setLevel(logging.WARNING)
+        return KazooClient(logger=quiet, **arguments)
+
+
+def candidates(base: str, name: str, team: str | None) -> list[str]:
+    """The paths to look at, in this order; none for a name that no znode can have."""
+    if not name or name in (".", "..") or any(ord(char) < 32 for char in name):
+        return []
+    quoted = name.replace("%", "%25").replace("/", "%2F")
+    teams = [f"{base}/{team}/{quoted}"] if team and "/" not in team else []
+    return [*teams, f"{base}/{quoted}"]
