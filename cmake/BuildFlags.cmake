@@ -19,3 +19,13 @@ if(ZKEXEC_SANITIZE)
   endif()
   add_link_options(-fsanitize=${ZKEXEC_SANITIZE})
 endif()
+
+# With ZKEXEC_PCH the large headers that a target's files share are compiled once. Only in the
+# sanitizer builds, where it saves a third: the other builds show a file that forgot an include.
+option(ZKEXEC_PCH "Precompile large headers" OFF)
+function(zkexec_precompile target)
+  if(ZKEXEC_PCH)
+    target_precompile_headers(${target} PRIVATE <algorithm> <functional> <map> <memory> <string>
+                              <vector> ${ARGN})
+  endif()
+endfunction()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -42,13 +43,17 @@ class Suite:
 
 @dataclass
 class Result:
-    """What came of a suite. broken says why when there is no JUnit file to count."""
+    """What came of a suite. broken says why when there is no JUnit file to count.
+
+    cpu_seconds is of all processes that the suite waited for.
+    """
 
     suite: str
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     seconds: float = 0
+    cpu_seconds: float = 0
     broken: str = ""
 
 
@@ -167,6 +172,7 @@ def run(suite: Suite) -> Result:
     junit = RESULTS / f"{suite.name}.xml"
     junit.unlink(missing_ok=True)
     started = time.monotonic()
+    cpu_before = cpu_of_children()
     code = 0
     command: Command = []
     with (RESULTS / f"{suite.name}.log").open("wb") as log:
@@ -178,6 +184,7 @@ def run(suite: Suite) -> Result:
                 break
     result = count(suite.name, junit)
     result.seconds = time.monotonic() - started
+    result.cpu_seconds = cpu_of_children() - cpu_before
     if code and not result.failed:
         result.failed = 1
         result.broken = result.broken or f"ended with code {code}: {' '.join(command)}"
@@ -202,6 +209,11 @@ def run_command(command: Command, log) -> int:
     for line in process.stdout:
         emit(line, log)
     return process.wait()
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def emit(text: bytes, log) -> None:
@@ -229,8 +241,11 @@ def count(name: str, junit: Path) -> Result:
 
 def report(results: list[Result]) -> None:
     """The table, what failed, and the totals as the last line."""
-    heading = ("suite", "passed", "failed", "skipped", "seconds")
-    rows = [(r.suite, r.passed, r.failed, r.skipped, f"{r.seconds:.1f}") for r in results]
+    heading = ("suite", "passed", "failed", "skipped", "seconds", "CPU seconds")
+    rows = [
+        (r.suite, r.passed, r.failed, r.skipped, f"{r.seconds:.1f}", f"{r.cpu_seconds:.1f}")
+        for r in results
+    ]
     print("\n" + table(heading, rows) + "\n")
     for result in results:
         if result.broken:
