@@ -40,7 +40,7 @@ def sample(start: float, tail: float, queued: float = 100.0) -> Sample:
 def test_times_of_our_worker_are_read_from_its_log():
     holds = our_holds(
         [
-            f'2026-01-01T00:00:01.250Z info start dispatch={TASK} label="a" queue=default kind=task',
+            f'2026-01-01T00:00:01.250Z info start dispatch={TASK} label="a" queue=q kind=task',
             "2026-01-01T00:00:01.300Z info template ready bundle=dags-folder path=plain.py",
             f'2026-01-01T00:00:02.500Z info end dispatch={TASK} label="a" outcome=success',
             "Traceback: not one of its lines",
