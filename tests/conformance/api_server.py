@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -132,19 +133,29 @@ class Script:
 
 
 class ApiServer:
-    """Owns the port and the threads from start to stop; use as a context."""
+    """Owns the port and the threads from start to stop; use as a context.
 
-    def __init__(self) -> None:
+    With ``tls`` it speaks HTTPS, and its URL has the name localhost.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.scripts: dict[str, Script] = {}
         self.strangers: list[Request] = []  # requests without the token of a known task
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.api = self
+        self._tls = tls is not None
+        if tls is not None:
+            # Not in accept(), where one client that says nothing would keep out all others.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}{PREFIX}/"
+        origin = "https://localhost" if self._tls else "http://127.0.0.1"
+        return f"{origin}:{self._server.server_address[1]}{PREFIX}/"
 
     def __enter__(self) -> ApiServer:
         self._thread.start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import ssl
 import subprocess
 import sys
 import threading
@@ -43,23 +44,30 @@ class Ended:
 
 
 class Supervised:
-    """Owns the program and the API server. Use as a context."""
+    """Owns the program and the API server. Use as a context.
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    Options are those of section [zk_executor], or whole names AIRFLOW__...
+    """
+
+    def __init__(
+        self, folder: Path, *, tls: ssl.SSLContext | None = None, **options: object
+    ) -> None:
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._options = options
+        self._tls = tls
         self._reports: queue.Queue[dict[str, str]] = queue.Queue()
         self._ended: dict[str, Ended] = {}
         self._numbers = 0
 
     def __enter__(self) -> Supervised:
-        self.api = ApiServer().__enter__()
-        side = {"SUPERVISOR": "native", **self._options}
-        env = environment(self.folder, self.api.url, side)
+        self.api = ApiServer(self._tls).__enter__()
+        whole = {k: str(v) for k, v in self._options.items() if k.startswith("AIRFLOW__")}
+        own = {k: v for k, v in self._options.items() if k not in whole}
+        env = environment(self.folder, self.api.url, {"SUPERVISOR": "native", **own})
         env["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.dags)
-        env.update({k: str(v) for k, v in self._options.items() if k.startswith("AIRFLOW__")})
+        env.update(whole)
         self._errors = (self.folder / "stderr.log").open("ab")
         self.process = subprocess.Popen(
             [os.environ.get("ZKEXEC_SUPERVISE", PROGRAM), sys.executable],

@@ -20,8 +20,9 @@ namespace {
 namespace http = web::http;
 
 void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context) {
-  context.set_default_verify_paths();
-  for (const auto& file : {options.ca_file, options.public_ca_file})
+  if (options.ca_file.empty()) context.set_default_verify_paths();
+  for (const auto& file :
+       {options.ca_file, options.server_certificate_file, options.public_ca_file})
     if (!file.empty()) context.load_verify_file(file);
   if (!options.certificate_file.empty()) {
     context.use_certificate_chain_file(options.certificate_file);
@@ -32,6 +33,17 @@ void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context
 std::string Header(const http::http_response& response, const char* name) {
   const auto found = response.headers().find(name);
   return found == response.headers().end() ? "" : found->second;
+}
+
+// What the library says, and what to do where it says too little.
+std::string Explained(const std::exception& error) {
+  std::string what = error.what();
+  if (what.find("SSL handshake") != std::string::npos) {
+    what +=
+        ": the server's certificate must be signed by [api] ssl_ca_file or ssl_cert and be of the "
+        "name in [core] execution_api_server_url";
+  }
+  return what;
 }
 
 // A name of 128 random bits in the form that Airflow's server writes to its log.
@@ -79,6 +91,7 @@ ApiClient::Options ApiClient::Options::Make(const nlohmann::json& handshake) {
   options.user_agent = found->value("user_agent", "");
   options.timeout = Duration{static_cast<Duration::rep>(found->value("api_timeout_s", 5.0) * 1000)};
   options.ca_file = found->value("ca_file", "");
+  options.server_certificate_file = found->value("server_certificate_file", "");
   options.public_ca_file = found->value("public_ca_file", "");
   options.certificate_file = found->value("certificate_file", "");
   options.key_file = found->value("key_file", "");
@@ -91,7 +104,8 @@ Result<std::unique_ptr<ApiClient>> ApiClient::Open(const Options& options, Event
     return Error{ErrorCode::kInvalid, "cannot read " + file + ", which [api] names for TLS"};
   };
   for (const auto& file :
-       {options.ca_file, options.public_ca_file, options.certificate_file, options.key_file}) {
+       {options.ca_file, options.server_certificate_file, options.public_ca_file,
+        options.certificate_file, options.key_file}) {
     std::error_code error;
     if (!file.empty() && !std::filesystem::exists(file, error)) return option(file);
   }
@@ -160,7 +174,7 @@ void ApiClient::Send(ApiRequest request, const std::string& token, Callback done
                   impl->Deliver(number, std::move(complete));
                 });
           } catch (const std::exception& error) {
-            answer.failure = error.what();
+            answer.failure = Explained(error);
           }
           impl->Deliver(number, std::move(answer));
           return pplx::task_from_result();

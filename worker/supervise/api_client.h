@@ -24,7 +24,10 @@ class ApiClient : public ExecutionApi {
     std::string api_version;  // of the task process, which reads the answers
     std::string user_agent;
     Duration timeout{5000};  // until an answer begins, and for each part of it
-    std::string ca_file;     // what to trust beside the system; empty: nothing
+    // Who may sign the server, each file empty or there. As in Airflow's client, the system's own
+    // authorities count only without ca_file.
+    std::string ca_file;
+    std::string server_certificate_file;
     std::string public_ca_file;
     std::string certificate_file;  // ours, for servers that ask; empty: none
     std::string key_file;

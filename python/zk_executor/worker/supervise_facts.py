@@ -67,9 +67,8 @@ def read(conf: Any) -> dict[str, Any]:
         "min_length_masked_secret": conf.getint("logging", "min_length_masked_secret", fallback=5),
         "remote_logs": remote,
         "segfault_message": str(getattr(supervisor, "SIGSEGV_MESSAGE", "")),
-        "ca_file": conf.get("api", "ssl_ca_file", fallback="")
-        or conf.get("api", "ssl_cert", fallback="")
-        or "",
+        "ca_file": conf.get("api", "ssl_ca_file", fallback="") or "",
+        "server_certificate_file": conf.get("api", "ssl_cert", fallback="") or "",
         "public_ca_file": _public_ca_file(conf),
         "certificate_file": conf.get("api", "client_ssl_cert", fallback="") or "",
         "key_file": conf.get("api", "client_ssl_key", fallback="") or "",
