@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs that are kept elsewhere: a finished log is given to the handler that Airflow is configured with."""
+"""Logs kept elsewhere: a finished log is given to the handler that Airflow is configured with."""
 
 from __future__ import annotations
 

@@ -114,12 +114,14 @@ def nobody_serves():
 @dag(schedule=None, start_date=START, catchup=False)
 def loses_its_worker():
     @task(queue="fragile", retries=1, retry_delay=datetime.timedelta(seconds=0))
-    def survive(ti=None):
-        mark(f"survive-{ti.try_number}")
-        if ti.try_number == 1:
+    def survive(number, ti=None):
+        mark(f"survive-{number}-{ti.try_number}")
+        if ti.try_number == 1 and number % 2:
             subprocess.run(["sleep", "599"], check=False)
+        while ti.try_number == 1:
+            print("asks", ti.xcom_pull(task_ids="nobody"))  # busy till it is killed
 
-    survive()
+    survive.expand(number=list(range(8)))
 
 
 for make in (
