@@ -20,6 +20,8 @@ from kazoo.client import KazooClient
 
 from devstack import ZkWorker, ZooKeeperServer, wait_until
 from zk_executor import _core
+from zk_executor.members.member import ZookeeperClusterError
+from zk_executor.operators.cluster import ZookeeperClusterOperator
 
 AIRFLOW = Path(sys.executable).parent / "airflow"
 SECRET = "an encryption key for tests"
@@ -298,3 +300,29 @@ def test_what_is_wrong_is_told_with_its_exit_code(
     finally:
         client.stop()
         client.close()
+
+
+def test_a_dag_drains_and_resumes_a_worker(
+    make_worker: Callable[..., ZkWorker], env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in env.items():
+        if name.startswith("AIRFLOW__ZK_EXECUTOR__"):
+            monkeypatch.setenv(name, value)
+    make_worker("left")
+    make_worker("right")
+
+    def run(**arguments: Any) -> Any:
+        operator = ZookeeperClusterOperator(task_id="workers", **arguments)
+        return ZookeeperClusterOperator.execute.__wrapped__(operator, {})  # type: ignore[attr-defined]
+
+    def states() -> dict[str, str]:
+        return {member["name"]: member["state"] for member in run(action="members")}
+
+    assert states() == {"left": "active", "right": "active"}
+    assert run(action="drain", worker="left", comment="new disk")["state"] == "draining"
+    assert states() == {"left": "draining", "right": "active"}
+    assert run(action="route", keys=["a", "b", "c"]) == dict.fromkeys("abc", ["right"])
+    assert run(action="resume", worker="left")["state"] == "active"
+    assert states() == {"left": "active", "right": "active"}
+    with pytest.raises(ZookeeperClusterError, match="middle"):
+        run(action="drain", worker="middle")

@@ -217,15 +217,18 @@ def test_worker_killed_by_sigkill_under_load_leaves_no_process_and_its_tasks_are
     }
 
 
-def test_connection_test_runs_on_a_worker(fleet: Fleet) -> None:
+@pytest.mark.parametrize("conn_type", ["fs", "zookeeper"])
+def test_connection_test_runs_on_a_worker(fleet: Fleet, conn_type: str) -> None:
+    """What the button "Test connection" does, for a type of Airflow's and for our own."""
+    servers = fleet.stack.env["AIRFLOW__ZK_EXECUTOR__HOSTS"]
+    fields = {
+        "fs": {"extra": json.dumps({"path": str(fleet.stack.home)})},
+        "zookeeper": {"host": servers},
+    }
     asked = fleet.client.request(
         "POST",
         "/connections/enqueue-test",
-        {
-            "connection_id": "a_folder",
-            "conn_type": "fs",
-            "extra": json.dumps({"path": str(fleet.stack.home)}),
-        },
+        {"connection_id": f"tested_{conn_type}", "conn_type": conn_type, **fields[conn_type]},
     )
     header = {"Airflow-Connection-Test-Token": asked["token"]}
 
@@ -235,6 +238,8 @@ def test_connection_test_runs_on_a_worker(fleet: Fleet) -> None:
 
     test = wait_until(ended, "the connection test", timeout=60, interval=0.5)
     assert test["state"] == "success", test["result_message"]
+    if conn_type == "zookeeper":
+        assert servers in test["result_message"]
     assert "kind=connection_test" in fleet.left.output()
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from test_example_dags import counted
 from zk_clients import Connect, clients
 
-from devstack import AirflowStack, ZkWorker, ZooKeeperServer, wait_until, zk_executor_options
+from devstack import AirflowStack, Child, ZkWorker, ZooKeeperServer, wait_until, zk_executor_options
 from devstack.airflow import ZK_EXECUTOR
 from zk_executor.locks import zk_lock
 
@@ -37,6 +37,21 @@ def options(zookeeper: ZooKeeperServer, root: str, folder: Path, **more: object)
         "GUARDED_FILE": str(folder / "guarded"),
         **{name: str(value) for name, value in more.items()},
     }
+
+
+def check_that_a_lost_session_interrupts_a_task(
+    stack: AirflowStack, guarded: Path, needs: Sequence[Child]
+) -> None:
+    """It fails with the reason in its log, and its retry has the lock, with a greater token."""
+    guarded.unlink()
+    run = stack.client.trigger("loses_its_session")
+    states = stack.client.wait_runs([("loses_its_session", run)], timeout=120, needs=needs)
+    assert set(states.values()) == {"success"}
+    tries = [line.split() for line in guarded.read_text().splitlines()]
+    assert [line[:2] for line in tries] == [["try", "1"], ["try", "2"]]
+    assert int(tries[0][2]) < int(tries[1][2])
+    log = stack.client.log("loses_its_session", run, "hold", try_number=1)
+    assert "ZookeeperLockLost" in log and "/contended/expiring" in log
 
 
 @pytest.mark.parametrize(
@@ -73,7 +88,7 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
         for worker in workers:
             started.enter_context(worker)
         stack.wait_healthy()
-        stack.wait_dags(["contended", *examples])
+        stack.wait_dags(["contended", "loses_its_session", *examples])
         needs = [*stack.children(), *(worker.process for worker in workers)]
 
         def deferred() -> int:
@@ -92,12 +107,15 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
             assert not (tmp_path / "guarded").exists()
         states = stack.client.wait_runs(runs, timeout=300, needs=needs)
         tasks = [task for task in stack.client.tasks() if task.task_id == "contend"]
+        guarded = (tmp_path / "guarded").read_text()
+        if executor == "zk":
+            check_that_a_lost_session_interrupts_a_task(stack, tmp_path / "guarded", needs)
         ran = [counted(worker, "zkexec_worker_supervised_total", "by=") for worker in workers]
         stack.stop()
 
     assert set(states.values()) == {"success"}
     assert len(tasks) == contenders and {task.state for task in tasks} == {"success"}
-    lines = [line.split() for line in (tmp_path / "guarded").read_text().splitlines()]
+    lines = [line.split() for line in guarded.splitlines()]
     assert len(lines) == 2 * contenders
     for entered, left in zip(lines[::2], lines[1::2], strict=True):
         assert entered[0] == "in" and left == ["out", *entered[1:]], "two were in at once"

@@ -7,9 +7,12 @@ The lock guards a file: each holder writes that it is in, with its token, and th
 from __future__ import annotations
 
 import os
+import signal
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import dag, task
+from kazoo.client import KazooClient
 
 from zk_executor.locks import current_lock, zk_lock
 from zk_executor.locks.sessions import close_client, open_client
@@ -48,4 +51,28 @@ def contended() -> None:
     contend.expand(number=numbers())
 
 
+@dag(schedule=None)
+def loses_its_session() -> None:
+    @task(retries=1, retry_delay=timedelta(0))
+    @zk_lock("/contended/expiring")
+    def hold(ti: Any = None) -> None:
+        """The first try blocks in a system call until it is interrupted."""
+        write(f"try {ti.try_number} {current_lock().token}\n")
+        if ti.try_number == 1:
+            end_session(current_lock()._client.client_id)
+            signal.pause()
+            write("went on\n")
+
+    hold()
+
+
+def end_session(session: Any) -> None:
+    """As if the servers had not heard of it for too long: another client takes it and closes."""
+    servers = os.environ["AIRFLOW__ZK_EXECUTOR__HOSTS"]
+    thief = KazooClient(hosts=servers, client_id=session)
+    thief.start()
+    close_client(thief)
+
+
 contended()
+loses_its_session()
