@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from devstack.processes import Child, DevStackError, free_port, wait_until
@@ -65,7 +66,7 @@ def ask(address: str, port: int, command: str) -> str:
 class ZooKeeperServer:
     """One server; its data and port stay the same over stop, kill and start.
 
-    jvm: options for Java that come after JVM_OPTIONS.
+    jvm: options for Java that come after JVM_OPTIONS. jars: more. config: lines for zoo.cfg.
     """
 
     def __init__(
@@ -75,10 +76,13 @@ class ZooKeeperServer:
         port: int = 0,
         address: str = "127.0.0.1",
         jvm: tuple[str, ...] = (),
+        jars: Sequence[Path] = (),
+        config: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.address = address
         self.port = port or free_port()
+        self._config = config
         self.process = Child(
             "zookeeper",
             [
@@ -86,7 +90,7 @@ class ZooKeeperServer:
                 *JVM_OPTIONS,
                 *jvm,
                 "-cp",
-                ":".join(map(str, JARS)),
+                ":".join(map(str, (*JARS, *jars))),
                 "org.apache.zookeeper.server.quorum.QuorumPeerMain",
                 folder / "zoo.cfg",
             ],
@@ -103,9 +107,8 @@ class ZooKeeperServer:
         require_jars()
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        (self.folder / "zoo.cfg").write_text(
-            CONFIG.format(data=data.resolve(), port=self.port, address=self.address)
-        )
+        config = CONFIG.format(data=data.resolve(), port=self.port, address=self.address)
+        (self.folder / "zoo.cfg").write_text("\n".join((config, *self._config, "")))
         self.process.start()
         wait_until(
             lambda: "Mode:" in self.ask("srvr"),

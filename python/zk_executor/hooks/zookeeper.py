@@ -98,6 +98,9 @@ class ZookeeperHook(BaseHook):
             client = self.new_client()
             try:
                 client.start(timeout=login.connect_timeout)
+                if login.sasl:
+                    # kazoo signs in after it has said that it is connected.
+                    client.exists_async("/").get(timeout=login.operation_timeout)
             except Exception as error:
                 _end(client)
                 if "puresasl" in str(error) or "pure-sasl" in str(error).lower():
