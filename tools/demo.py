@@ -2,7 +2,7 @@
 """Shows ZkExecutor at work on this machine: ZooKeeper, Airflow and one worker, all of them local.
 
 Starts an embedded ZooKeeper, an Airflow on SQLite with executor ZkExecutor and one zk-worker, runs
-some of Airflow's own example DAGs and zk_executor_hello, and prints how each task ended, where,
+some of Airflow's own example DAGs and of ours, and prints how each task ended, where,
 and how long it waited in the queue. Then it stays up so that you can look around in the UI.
 
 Run it with `make demo`; for a single run that ends by itself: `make demo DEMO_ARGS=--once`.
@@ -36,6 +36,10 @@ from devstack.tables import table
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".build" / "demo"
 OUR_DAG = "zk_executor_hello"
+# Those of the package: what DAGs can do with ZooKeeper.
+EXAMPLES = ROOT / "python" / "zk_executor" / "example_dags"
+# The fourth, example_zookeeper_config, starts another DAG when it likes; it waits for you.
+TRIGGERED_EXAMPLES = tuple(f"example_zookeeper_{name}" for name in ("locks", "atomic", "cluster"))
 GOOD_TASK_STATES = frozenset({"success", "skipped"})
 
 # Whoever ends the demo does not want to wait for its tasks.
@@ -51,6 +55,7 @@ Everything is up. Look around, Ctrl-C stops it all.
   its log         tail -f {worker_log}
   the queues      {prefix} zk queues
   the workers     {prefix} zk workers
+  start a DAG     {prefix} zk config set /examples/config feature/enabled true
 """
 
 
@@ -112,6 +117,7 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     for example in DEMO:
         airflow.add_dags(example.files)
     airflow.add_dags([ROOT / "tools" / "demo_dags" / f"{OUR_DAG}.py"])
+    airflow.add_dags(sorted(EXAMPLES.glob("example_*.py")))
     say("creating Airflow's tables in SQLite")
     airflow.migrate()
 
@@ -133,7 +139,11 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     airflow.wait_healthy()
     say(f"Airflow is healthy: {airflow.client.base_url}")
 
-    dag_ids = [OUR_DAG, *(dag_id for example in DEMO for dag_id in example.triggered)]
+    dag_ids = [
+        OUR_DAG,
+        *TRIGGERED_EXAMPLES,
+        *(dag_id for example in DEMO for dag_id in example.triggered),
+    ]
     airflow.wait_dags(dag_ids)
     succeeded = run_dags(airflow, worker, dag_ids, options.timeout)
     if options.once:

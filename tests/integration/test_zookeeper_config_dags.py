@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from zk_clients import clients, wait_until
 
-from devstack import AirflowStack, ApiError, ZooKeeperServer
+from devstack import AirflowStack, ApiError, ZkWorker, ZooKeeperServer, zk_executor_options
+from devstack.airflow import ZK_EXECUTOR
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "python" / "zk_executor" / "example_dags"
 DAGS = Path(__file__).parent / "dags"
@@ -37,8 +39,9 @@ def runs_of(stack: AirflowStack, dag_id: str) -> list[str]:
 
 
 @pytest.mark.e2e
-def test_configuration_in_an_airflow_with_local_executor(
-    own_zookeeper: ZooKeeperServer, airflow_stack: Callable[..., AirflowStack]
+@pytest.mark.parametrize("executor", ["zk", "LocalExecutor"])
+def test_configuration_in_an_airflow(
+    own_zookeeper: ZooKeeperServer, airflow_stack: Callable[..., AirflowStack], executor: str
 ) -> None:
     """The example ends well, changes start a DAG, even those made while no triggerer ran, a
     variable comes out of ZooKeeper, a sensor waits deferred, secrets are masked, and the form's
@@ -46,8 +49,9 @@ def test_configuration_in_an_airflow_with_local_executor(
     connection = {"conn_type": "zookeeper", "host": own_zookeeper.hosts}
     stack = airflow_stack(
         "airflow",
-        executor="LocalExecutor",
+        executor=ZK_EXECUTOR if executor == "zk" else executor,
         options={
+            **zk_executor_options(own_zookeeper),
             "AIRFLOW_CONN_ZOOKEEPER_DEFAULT": json.dumps(connection),
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
@@ -58,7 +62,9 @@ def test_configuration_in_an_airflow_with_local_executor(
     )
     stack.add_dags([EXAMPLES / "example_zookeeper_config.py", DAGS / "config_secrets.py"])
     client = stack.client
-    with clients(own_zookeeper.hosts) as connect, stack:
+    with clients(own_zookeeper.hosts) as connect, stack, ExitStack() as started:
+        if executor == "zk":
+            started.enter_context(ZkWorker(stack.home, stack.env, name="worker", slots=8))
         zookeeper = connect()
         zookeeper.create("/airflow/variables/color", b"green", makepath=True)
         stack.wait_dags(["example_zookeeper_config", STARTED, "config_secrets"])
@@ -81,6 +87,8 @@ def test_configuration_in_an_airflow_with_local_executor(
         assert "plain-host" in str(task["rendered_fields"])
         assert "kept-secret" not in str(task["rendered_fields"])
 
+        if executor == "zk":
+            return  # what follows concerns the triggerer and the API server
         triggerer = stack.components["triggerer"]
         triggerer.stop(20)
         stack.run("set", "zk", "config", "set", "/examples/config", "feature/enabled", "yes")
