@@ -70,6 +70,9 @@ def fleet(session_folder: Path, airflow_database: Callable[[], str]) -> Iterator
             **zk_executor_options(zookeeper),
             "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # The first request that a cold API server answers can take longer than the default of
+            # 5 s; Airflow then asks a second time for what it hands out once.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
         },
     )
     stack.add_dags(sorted(DAGS.glob("*.py")))
