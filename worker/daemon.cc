@@ -48,6 +48,7 @@ class Signals : public PollSource {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (guardian_ != 0) sigaddset(&set, StopSignal());
     // Before any thread starts: they inherit it, and the signals come here only.
     sigprocmask(SIG_BLOCK, &set, nullptr);
     fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -58,7 +59,11 @@ class Signals : public PollSource {
   void Ready(short revents) override {
     signalfd_siginfo info{};
     if (revents == 0 || read(fd_, &info, sizeof info) != sizeof info) return;
-    ++(static_cast<pid_t>(info.ssi_pid) == guardian_ ? handed_on_ : direct_);
+    if (static_cast<int>(info.ssi_signo) != StopSignal()) {
+      ++direct_;
+    } else if (static_cast<pid_t>(info.ssi_pid) == guardian_) {
+      ++handed_on_;
+    }
   }
   // How often we were asked to stop. A service manager that signals every process of
   // ours reaches us twice, once through the guardian, and means it once.

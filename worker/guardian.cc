@@ -108,9 +108,10 @@ void Guardian::ReadSignals() {
   signalfd_siginfo info{};
   while (read(signals_, &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
-    if (number == SIGCHLD) continue;
+    if (number == SIGCHLD || number == StopSignal()) continue;
     leave_ = ended_;
-    if (!ended_) kill(worker_, number);
+    if (ended_) continue;
+    if (sigqueue(worker_, StopSignal(), {}) != 0) kill(worker_, number);
   }
 }
 
@@ -186,7 +187,7 @@ void Guardian::EndSession() {
 sigset_t Block() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&set, number);
+  for (const int number : {SIGTERM, SIGINT, SIGCHLD, StopSignal()}) sigaddset(&set, number);
   sigprocmask(SIG_BLOCK, &set, nullptr);
   return set;
 }
@@ -218,6 +219,8 @@ void GuardianLink::Ready(short revents) {
   close(std::exchange(fd_, -1));
   if (on_death_) on_death_();
 }
+
+int StopSignal() { return SIGRTMIN; }
 
 int RunGuarded(const std::function<int(GuardianLink& guardian)>& worker) {
   int ends[2];

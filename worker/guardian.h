@@ -55,10 +55,15 @@ class GuardianLink : public PollSource {
   std::function<void()> on_death_;
 };
 
+// What the guardian makes of SIGTERM and SIGINT for its child: a signal that queues. Two of
+// the same other number become one while the first is pending, and a service manager that
+// signals every process sends both of ours the same.
+int StopSignal();
+
 // Forks. In the child, a process group of its own, calls `worker` and returns what
-// that returns; SIGTERM and SIGINT are then blocked. The parent is the guardian: it
-// hands SIGTERM and SIGINT on to the child, waits for its end, and returns its exit
-// code, or 128 + the number of the signal that killed it.
+// that returns; SIGTERM, SIGINT and StopSignal() are then blocked. The parent is the guardian:
+// it hands SIGTERM and SIGINT on to the child as StopSignal(), waits for its end, and returns its
+// exit code, or 128 + the number of the signal that killed it.
 // Call once, before the process has threads or children.
 int RunGuarded(const std::function<int(GuardianLink& guardian)>& worker);
 

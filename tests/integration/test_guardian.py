@@ -197,6 +197,15 @@ def test_sigterm_drains_and_leaves_nothing_in_zookeeper(site: Site) -> None:
     assert site.children("control") == []
 
 
+def pending_signals(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(
+        int(line.split()[1], 16).bit_count()
+        for line in status.splitlines()
+        if line.startswith("ShdPnd")
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_the_whole_group_counts_once_and_a_second_ends_tasks(
     site: Site, number: signal.Signals
@@ -209,9 +218,13 @@ def test_signal_to_the_whole_group_counts_once_and_a_second_ends_tasks(
     wait_until(
         lambda: worker.output().count("start dispatch=") == 2, "both tasks to run", timeout=SOON
     )
-    # A terminal or a service manager, which reaches the worker process as well.
-    os.killpg(worker.process.pid, number)
+    # A terminal or a service manager, which reaches the worker process as well; both signals
+    # are there before that can look at the first.
+    os.kill(worker.worker_pid, signal.SIGSTOP)
     os.kill(worker.worker_pid, number)
+    os.killpg(worker.process.pid, number)
+    wait_until(lambda: pending_signals(worker.worker_pid) == 2, "both signals", timeout=SOON)
+    os.kill(worker.worker_pid, signal.SIGCONT)
     wait_until(lambda: "draining" in worker.output(), "the drain", timeout=SOON)
     gate.touch()
     assert site.event("waits").outcome == "success"
