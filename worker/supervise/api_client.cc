@@ -103,9 +103,8 @@ Result<std::unique_ptr<ApiClient>> ApiClient::Open(const Options& options, Event
   const auto option = [](const std::string& file) {
     return Error{ErrorCode::kInvalid, "cannot read " + file + ", which [api] names for TLS"};
   };
-  for (const auto& file :
-       {options.ca_file, options.server_certificate_file, options.public_ca_file,
-        options.certificate_file, options.key_file}) {
+  for (const auto& file : {options.ca_file, options.server_certificate_file, options.public_ca_file,
+                           options.certificate_file, options.key_file}) {
     std::error_code error;
     if (!file.empty() && !std::filesystem::exists(file, error)) return option(file);
   }
