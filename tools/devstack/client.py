@@ -204,15 +204,22 @@ class AirflowClient:
     def log(
         self, dag_id: str, run_id: str, task_id: str, *, try_number: int = 1, map_index: int = -1
     ) -> str:
-        """The log of a try as the UI shows it, one event a line."""
+        """The log of a try as the UI shows it: one event a line, then its exceptions."""
         answer = self.request(
             "GET",
             f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}/taskInstances/{quote(task_id)}"
             f"/logs/{try_number}",
             query={"map_index": map_index, "full_content": "true"},
         )
-        lines = answer["content"]
-        return "\n".join(line if isinstance(line, str) else line["event"] for line in lines)
+        texts = []
+        for line in answer["content"]:
+            if isinstance(line, str):
+                texts.append(line)
+                continue
+            texts.append(line["event"])
+            for error in line.get("error_detail") or ():
+                texts.append(f"{error['exc_type']}: {error['exc_value']}")
+        return "\n".join(texts)
 
     def _pages(self, path: str, key: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
