@@ -20,6 +20,8 @@ constexpr Duration kPauseMax{1000};
 Duration PauseAfter(std::size_t entries) {
   return std::min(kPauseMax, kPause + kPausePerEntry * static_cast<int>(entries));
 }
+// Dirty for longer than any pause: there was no room to look.
+constexpr Duration kOverdue = kPauseMax * 3 / 2;
 constexpr Duration kLookAround{1000};
 constexpr Duration kSecondLook{300};
 constexpr std::size_t kStolenAtOnce = 4;
@@ -42,6 +44,7 @@ void Lookout::Start(int partitions, const std::vector<std::string>& queues) {
   ++session_;
   queues_.clear();
   backlog_.Clear();
+  overdue_ = 0;
   for (const auto& name : queues) {
     queues_[name].partitions.resize(static_cast<std::size_t>(partitions));
     ReadShare(name, queues_[name]);
@@ -54,6 +57,12 @@ void Lookout::Stop() {
   ++session_;
   queues_.clear();
   backlog_.Clear();
+  overdue_ = 0;
+}
+
+void Lookout::MarkDirty(Partition& partition) const {
+  if (!partition.dirty) partition.dirty_since = clock_.Now();
+  partition.dirty = true;
 }
 
 void Lookout::ReadShare(const std::string& name, Queue& queue) {
@@ -84,7 +93,7 @@ void Lookout::ReadShare(const std::string& name, Queue& queue) {
   for (int i = 0; i < count; ++i) {
     auto& partition = queue.partitions[static_cast<std::size_t>(i)];
     const bool watched = mine.contains(i);
-    if (watched && !partition.watched) partition.dirty = true;
+    if (watched && !partition.watched) MarkDirty(partition);
     partition.watched = watched;
   }
 }
@@ -94,7 +103,7 @@ bool Lookout::OnChanged(const std::string& path) {
     const auto parent = layout_.Queue(name) + "/";
     if (!path.starts_with(parent)) continue;
     const auto partition = static_cast<std::size_t>(std::atoi(path.c_str() + parent.size()));
-    if (partition < queue.partitions.size()) queue.partitions[partition].dirty = true;
+    if (partition < queue.partitions.size()) MarkDirty(queue.partitions[partition]);
     return true;
   }
   return false;
@@ -115,7 +124,7 @@ void Lookout::Look(int free) {
     if (around) LookAround(name, queue);
     for (std::size_t i = 0; i < queue.partitions.size(); ++i) {
       auto& partition = queue.partitions[i];
-      if (relist && partition.watched) partition.dirty = true;
+      if (relist && partition.watched) MarkDirty(partition);
       const bool second = partition.again_at != TimePoint{} && now >= partition.again_at;
       const bool changed =
           partition.watched && partition.dirty &&
@@ -138,6 +147,8 @@ void Lookout::LookAround(const std::string& name, Queue& queue) {
 void Lookout::List(const std::string& name, int at) {
   auto& partition = queues_.at(name).partitions[static_cast<std::size_t>(at)];
   partition.listing = true;
+  partition.overdue = partition.dirty && clock_.Now() - partition.dirty_since >= kOverdue;
+  if (partition.overdue) ++overdue_;
   partition.dirty = false;
   partition.again_at = {};
   partition.listed = clock_.Now();
@@ -149,9 +160,14 @@ void Lookout::List(const std::string& name, int at) {
                  if (queue == queues_.end()) return;
                  auto& listed = queue->second.partitions[static_cast<std::size_t>(at)];
                  listed.listing = false;
-                 if (names) return OnNames(name, at, *names);
-                 // Without its directory there is no watch either: the slow timer asks again.
-                 listed.dirty = names.error().code != ErrorCode::kNotFound;
+                 const bool awaited = std::exchange(listed.overdue, false);
+                 if (awaited) --overdue_;
+                 if (names) {
+                   OnNames(name, at, *names);
+                 } else if (names.error().code != ErrorCode::kNotFound) {
+                   MarkDirty(listed);
+                 }  // Without its directory there is no watch: the slow timer asks again.
+                 if ((names || awaited) && !empty()) callbacks_.found();
                });
 }
 
@@ -188,7 +204,6 @@ void Lookout::OnNames(const std::string& name, int at, const std::vector<std::st
     partition.seen = std::move(usable);
     backlog_.Replace(name, at, std::move(old));
   }
-  if (!backlog_.empty()) callbacks_.found();
 }
 
 std::vector<Backlog::Item> Lookout::Take(std::size_t count) {

@@ -7,6 +7,10 @@
 // fleet together sees each about once a second, and takes what has waited there for
 // two looks: no herd, no contest with an owner that is only a moment behind.
 //
+// While there is no room nothing is listed. So when room appears after a while, changes from that
+// time are read before anything is taken: else a full worker would start an old entry of a low
+// priority though a newer one of a higher priority waits beside it.
+//
 // Threads: the owner's loop. Session: Stop() when it ends, Start() in the next.
 #pragma once
 
@@ -50,7 +54,8 @@ class Lookout {
   // and when room has appeared.
   void Look(int free);
 
-  bool empty() const { return backlog_.empty(); }
+  // Nothing to take, or nothing yet: an answer that may change the order is under way.
+  bool empty() const { return backlog_.empty() || overdue_ > 0; }
   Backlog::Item Best() const { return backlog_.Best(); }
   // Each item taken must be given back by exactly one of the two that follow.
   std::vector<Backlog::Item> Take(std::size_t count);
@@ -63,7 +68,9 @@ class Lookout {
   struct Partition {
     bool watched = false;
     bool dirty = false;
+    TimePoint dirty_since{};
     bool listing = false;
+    bool overdue = false;  // being listed after it was dirty for long
     TimePoint listed{};
     std::size_t entries = 0;     // when it was last listed
     TimePoint again_at{};        // a second look at another's partition; epoch: none due
@@ -78,6 +85,7 @@ class Lookout {
   std::string Path(const Backlog::Item& item) const {
     return layout_.Partition(item.queue, item.partition) + "/" + item.name;
   }
+  void MarkDirty(Partition& partition) const;
   void ReadShare(const std::string& name, Queue& queue);
   void LookAround(const std::string& name, Queue& queue);
   void List(const std::string& name, int partition);
@@ -97,6 +105,7 @@ class Lookout {
   std::uint64_t session_ = 0;  // tells late answers of an earlier session
   std::map<std::string, Queue> queues_;
   Backlog backlog_;
+  int overdue_ = 0;  // partitions
   std::set<std::string> taken_;    // paths
   std::set<std::string> refused_;  // paths
   TimePoint next_relist_{};

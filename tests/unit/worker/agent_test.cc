@@ -136,6 +136,19 @@ TEST_F(AgentTest, TakesNoMoreThanItsSlotsTheBestFirst) {
   EXPECT_EQ(launcher_.started.size(), 5u);
 }
 
+TEST_F(AgentTest, WhatCameWhileItWasFullIsReadBeforeTheNextIsTaken) {
+  Open(1);
+  Queue("first", 1);
+  Queue("low", 1);
+  Run();
+  ASSERT_EQ(launcher_.started, Ids{"first"});
+  Queue("high", 9);
+  Run(Duration{5000});
+  agent_->OnExit({"first", "success", ""});
+  Run();
+  EXPECT_EQ(launcher_.started, (Ids{"first", "high"}));
+}
+
 TEST_F(AgentTest, ATaskOfSeveralSlotsWaitsForRoomAndIsNotOvertaken) {
   Queue("a", 9, 3);
   Run();
