@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -27,6 +27,8 @@ from devstack.tables import table
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".build" / "results"
 PYTHON = sys.executable
+REASON_LINES = 8
+FAILURES_SHOWN = 10
 
 Command = list[str]
 
@@ -55,6 +57,7 @@ class Result:
     seconds: float = 0
     cpu_seconds: float = 0
     broken: str = ""
+    failures: list[tuple[str, str]] = field(default_factory=list)  # name, the start of the reason
 
 
 def native(preset: str) -> Callable[[Path], list[Command]]:
@@ -120,20 +123,20 @@ SUITES = (
     Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
-        python("tests/integration", "-rA", "--tb=short", "--show-capture=stdout"),
+        python("tests/integration", "-v", "--tb=short", "--show-capture=stdout"),
         needs="tests/integration",
     ),
     Suite(
         "e2e",
         "with everything, slow",
-        python("tests/e2e", "-rA", "--tb=short", "--show-capture=stdout"),
+        python("tests/e2e", "-v", "--tb=short", "--show-capture=stdout"),
         needs="tests/e2e",
     ),
     Suite("bench", "the benchmarks work (not: how fast)", bench, needs="tests/bench"),
     Suite(
         "chaos",
         "thousands of dispatches while servers, workers and schedulers are killed and cut off",
-        python("tests/chaos", "-rA", "--tb=short", "--show-capture=stdout"),
+        python("tests/chaos", "-v", "--tb=short", "--show-capture=stdout"),
         needs="tests/chaos",
     ),
     Suite(
@@ -230,8 +233,12 @@ def count(name: str, junit: Path) -> Result:
         return Result(name, failed=1, broken="it did not get as far as its tests")
     result = Result(name)
     for case in root.iter("testcase"):
-        if case.find("failure") is not None or case.find("error") is not None:
+        fault = case.find("failure")
+        if fault is None:
+            fault = case.find("error")
+        if fault is not None:
             result.failed += 1
+            result.failures.append((case.get("name", "?"), reason(case, fault)))
         elif case.find("skipped") is not None or case.get("status") in ("notrun", "disabled"):
             result.skipped += 1
         else:
@@ -239,8 +246,17 @@ def count(name: str, junit: Path) -> Result:
     return result
 
 
+def reason(case: ElementTree.Element, fault: ElementTree.Element) -> str:
+    """The last lines of what pytest or ctest (which puts all into system-out) say of a failure."""
+    text = fault.get("message") or fault.text or ""
+    if len(text.split()) < 2:
+        text = case.findtext("system-out") or text
+    lines = [line for line in text.splitlines() if line.strip()]
+    return "\n".join(f"    {line[:300]}" for line in lines[-REASON_LINES:])
+
+
 def report(results: list[Result]) -> None:
-    """The table, what failed, and the totals as the last line."""
+    """The table, what failed with its reasons, and the totals as the last line."""
     heading = ("suite", "passed", "failed", "skipped", "seconds", "CPU seconds")
     rows = [
         (r.suite, r.passed, r.failed, r.skipped, f"{r.seconds:.1f}", f"{r.cpu_seconds:.1f}")
@@ -252,6 +268,10 @@ def report(results: list[Result]) -> None:
             print(f"{result.suite}: {result.broken}")
         if result.failed:
             print(f"{result.suite}: see {RESULTS / result.suite}.log")
+        for name, why in result.failures[:FAILURES_SHOWN]:
+            print(f"  {result.suite}: {name}\n{why}")
+        if len(result.failures) > FAILURES_SHOWN:
+            print(f"  {result.suite}: and {len(result.failures) - FAILURES_SHOWN} more")
     passed = sum(result.passed for result in results)
     failed = sum(result.failed for result in results)
     skipped = sum(result.skipped for result in results)

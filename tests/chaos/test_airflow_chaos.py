@@ -61,7 +61,10 @@ def stack(folder: Path, ensemble: ZooKeeperEnsemble) -> Iterator[AirflowStack]:
 
 
 def test_no_try_of_a_task_starts_twice_and_every_run_ends_whichever_process_is_killed(
-    folder: Path, ensemble: ZooKeeperEnsemble, stack: AirflowStack
+    folder: Path,
+    ensemble: ZooKeeperEnsemble,
+    stack: AirflowStack,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     workers = [ZkWorker(folder, stack.env, name=f"w{n}", slots=8) for n in (0, 1)]
     with stack, workers[0], workers[1]:
@@ -104,9 +107,10 @@ def test_no_try_of_a_task_starts_twice_and_every_run_ends_whichever_process_is_k
         states = stack.client.wait_runs(runs, timeout=TIMEOUT, needs=stack.children())
         tasks = stack.client.tasks()
     starts = Counter(started(folder / "starts"))
-    print(f"{sum(starts.values())} starts of {len(tasks)} tasks; runs {Counter(states.values())}")
     tries = Counter(task.try_number for task in tasks)
-    print(f"tasks by number of tries: {dict(sorted(tries.items()))}")
+    with capsys.disabled():
+        print(f"\n{sum(starts.values())} starts of {len(tasks)} tasks, {Counter(states.values())}")
+        print(f"tasks by number of tries: {dict(sorted(tries.items()))}")
     assert [line for line, count in starts.items() if count > 1] == []
     assert set(states.values()) == {"success"}
     shutil.rmtree(folder)

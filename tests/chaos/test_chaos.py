@@ -27,9 +27,9 @@ def test_a_plan_has_every_kind_of_fault_and_is_the_same_for_the_same_seed(seed: 
 
 def test_every_dispatch_ends_once_and_starts_at_most_once_whatever_is_killed_or_cut_off(
     folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     refusal = Network.refusal()
-    print(f"without partitions: {refusal}" if refusal else "with partitions")
     verdict = run(
         folder,
         seed=SEED,
@@ -38,7 +38,9 @@ def test_every_dispatch_ends_once_and_starts_at_most_once_whatever_is_killed_or_
         mean_gap=MEAN_GAP,
         network=not refusal,
     )
-    print(json.dumps(verdict.counts))
+    with capsys.disabled():
+        print(f"\nwithout partitions: {refusal}" if refusal else "\nwith partitions")
+        print(json.dumps(verdict.counts))
     assert not verdict.violations, f"evidence: {folder}\n" + "\n".join(verdict.violations)
     expected = {kind.name for kind in KINDS if kind.usual and not (refusal and kind.needs_network)}
     assert set(verdict.counts["faults"]) == expected

@@ -101,7 +101,6 @@ def local_outcome(session_folder: Path, airflow_database: Callable[[], str]) -> 
 
 def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome) -> None:
     """The ground for the comparison: the examples need nothing that is missing here."""
-    print("\n" + summary(local_outcome))
     check_expected(local_outcome)
 
 
@@ -125,6 +124,7 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
     zookeeper: ZooKeeperServer,
     supervisor: str,
     templates: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every task instance ends in the same state, whichever executor and supervisor ran it."""
     options = {
@@ -149,7 +149,8 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
         from_templates = counted(worker, "zkexec_worker_forked_total", 'from="template"')
         stack.stop()
 
-    print("\n" + summary(local_outcome, outcome))
+    with capsys.disabled():
+        print("\n" + summary(local_outcome, outcome))
     check_expected(outcome)
     assert outcome.tasks == local_outcome.tasks
     assert outcome.runs == local_outcome.runs
