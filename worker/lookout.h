@@ -105,7 +105,7 @@ class Lookout {
   std::uint64_t session_ = 0;  // tells late answers of an earlier session
   std::map<std::string, Queue> queues_;
   Backlog backlog_;
-  int overdue_ = 0;  // partitions
+  int overdue_ = 0;                // partitions
   std::set<std::string> taken_;    // paths
   std::set<std::string> refused_;  // paths
   TimePoint next_relist_{};
