@@ -4,13 +4,12 @@
 // part. Prints one JSON object.
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "common/fleet.h"
 #include "common/ids.h"
+#include "common/queue_shares.h"
 
 namespace zkexec::bench {
 namespace {
@@ -18,25 +17,18 @@ namespace {
 constexpr int kFleets = 200;
 constexpr int kWorkers = 8;
 
-void Join(std::map<std::string, proto::Worker>& fleet, int number) {
-  proto::Worker worker;
-  worker.set_name("host-" + std::to_string(number) + "-" + RandomHex().substr(0, 8));
-  worker.set_state("active");
-  worker.add_queues("default");
-  worker.set_slots(16);
-  fleet[worker.name()] = worker;
-}
-
 double MovedShare(int partitions) {
-  std::map<std::string, proto::Worker> fleet;
-  for (int i = 0; i < kWorkers; ++i) Join(fleet, i);
-  const auto before = QueueRing(fleet, "default");
-  Join(fleet, kWorkers);
-  const auto after = QueueRing(fleet, "default");
+  QueueShares shares("default", partitions);
+  const auto join = [&shares](int number) {
+    shares.Add("host-" + std::to_string(number) + "-" + RandomHex().substr(0, 8), 16);
+  };
+  for (int i = 0; i < kWorkers; ++i) join(i);
+  std::vector<std::string> before;
+  for (int i = 0; i < partitions; ++i) before.push_back(shares.Owner(i));
+  join(kWorkers);
   int moved = 0;
   for (int i = 0; i < partitions; ++i) {
-    const auto key = PartitionKey("default", i);
-    if (before.Owner(key) != after.Owner(key)) ++moved;
+    if (before[static_cast<std::size_t>(i)] != shares.Owner(i)) ++moved;
   }
   return static_cast<double>(moved) / partitions;
 }

@@ -19,7 +19,10 @@ EventLoop::~EventLoop() { close(wake_fd_); }
 
 void EventLoop::Add(PollSource* source) { sources_.push_back(source); }
 
-void EventLoop::Remove(PollSource* source) { std::erase(sources_, source); }
+void EventLoop::Remove(PollSource* source) {
+  std::erase(sources_, source);
+  removed_ = true;
+}
 
 void EventLoop::SetTick(Duration period, std::function<void()> tick) {
   tick_period_ = period;
@@ -60,6 +63,7 @@ void EventLoop::Run() {
 
 void EventLoop::Turn(Duration wait) {
   const auto sources = sources_;  // callbacks may add and remove
+  removed_ = false;
   std::vector<pollfd> fds{{wake_fd_, POLLIN, 0}};
   for (auto* source : sources) {
     const auto request = source->Prepare();
@@ -77,7 +81,9 @@ void EventLoop::Turn(Duration wait) {
     [[maybe_unused]] const auto got = read(wake_fd_, &count, sizeof count);
   }
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    if (std::find(sources_.begin(), sources_.end(), sources[i]) == sources_.end()) continue;
+    if (removed_ && std::find(sources_.begin(), sources_.end(), sources[i]) == sources_.end()) {
+      continue;
+    }
     sources[i]->Ready(fds[i + 1].revents);
   }
   RunPosted();

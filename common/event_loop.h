@@ -54,6 +54,7 @@ class EventLoop {
 
   int wake_fd_ = -1;
   std::vector<PollSource*> sources_;
+  bool removed_ = false;  // a source, during this turn
   Duration tick_period_{1000};
   std::function<void()> tick_;
 

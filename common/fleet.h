@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -13,37 +14,29 @@
 
 #include "common/clock.h"
 #include "common/coordinator.h"
-#include "common/hash_ring.h"
 #include "common/layout.h"
 #include "common/proto/zkexec.pb.h"
+#include "common/queue_shares.h"
 #include "common/strangers.h"
 
 namespace zkexec {
 
-// The ring of one queue's partitions and keys: the active workers that serve
-// `queue`, weighted by slots. Producers and workers must build it alike.
-HashRing QueueRing(const std::map<std::string, proto::Worker>& workers, const std::string& queue);
-// The key under which a partition lies on its queue's ring.
-std::string PartitionKey(const std::string& queue, int partition);
-
-// One queue's ring and what follows from it.
-struct QueueShares {
-  HashRing ring;
-  std::vector<std::string> owner;                 // by partition; empty strings without a worker
-  std::map<std::string, std::vector<int>> owned;  // by worker; ascending
-};
-QueueShares ShareOut(const std::map<std::string, proto::Worker>& workers, const std::string& queue,
-                     int partitions);
-
 class Fleet {
  public:
   using Left = std::function<void(const std::string& worker)>;
+  using Guess = std::function<proto::Worker()>;
+  struct Options {
+    // In a larger fleet its members' nodes are not watched, only read now and then: a million
+    // watches, a thousand workers on a thousand, fill a server's memory.
+    std::size_t watched_max;
+    // What a member of a larger fleet is taken for until its node has been read, which then
+    // happens a few at a time: so are a million reads spread over minutes. None: all are read
+    // at once.
+    Guess guess;
+  };
 
-  // Borrows `zk` and `strangers`. `left` is called when a worker's node is gone. In a fleet
-  // of more than `watched_max` its members' nodes are not watched, only read now and then:
-  // a million watches, a thousand workers on a thousand, fill a server's memory.
-  Fleet(Coordinator& zk, const Layout& layout, Strangers& strangers, Left left,
-        std::size_t watched_max);
+  // Borrows `zk` and `strangers`. `left` is called when a worker's node is gone.
+  Fleet(Coordinator& zk, const Layout& layout, Strangers& strangers, Left left, Options options);
 
   void Start(int partitions);
   // A watch fired. False if it was not one of ours.
@@ -54,7 +47,7 @@ class Fleet {
   void Tick(TimePoint now);
   // Lists the workers, whatever the watches say, and reads a few of them again. Call now and then.
   void Refresh();
-  // The fleet has been read at least once in this session.
+  // The fleet has been read, or guessed, at least once in this session.
   bool known() const { return known_; }
 
   const std::map<std::string, proto::Worker>& workers() const { return workers_; }
@@ -67,6 +60,8 @@ class Fleet {
 
  private:
   void List();
+  void OnNames(const std::vector<std::string>& names);
+  void ReadUnread(TimePoint now);
   void Read(const std::string& name);
   void Keep(const std::string& name, const NodeData& node);
   void Rebuild();
@@ -75,13 +70,14 @@ class Fleet {
   const Layout layout_;
   Strangers& strangers_;
   const Left left_;
-  const std::size_t watched_max_;
+  const Options options_;
   int partitions_ = 1;
   int live_slots_ = 0;
   std::uint64_t generation_ = 0;
   bool known_ = false;
   bool changed_ = false;  // who is there
   bool rebuild_ = false;  // workers_ has changed
+  bool anew_ = false;     // by more than those who joined
   bool listing_ = false;
   std::size_t live_ = 0;  // at the last listing
   std::size_t reading_ = 0;
@@ -89,6 +85,9 @@ class Fleet {
   std::size_t reread_ = 0;  // where Refresh() goes on reading
   std::map<std::string, proto::Worker> workers_;
   std::map<std::string, std::string> raw_;  // their nodes' contents, to see what has changed
+  std::vector<std::string> joined_;         // since shares_ was up to date
+  std::deque<std::string> unread_;          // guessed
+  TimePoint next_unread_{};
   mutable std::map<std::string, QueueShares> shares_;  // made when first asked for
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace zkexec {
@@ -40,6 +41,40 @@ class HashRing {
   std::vector<std::string> names_;
   std::vector<Point> points_;  // sorted by hash
   std::size_t First(std::string_view key) const;
+};
+
+// RingOwners: who owns each of a few keys on a ring that is never made. Its answers are
+// HashRing::Owner's, but it keeps of each node only the points that decide, so that a
+// thousand nodes need some KB instead of some MB, and one that joins costs only its own
+// points. A node that leaves: begin anew.
+//
+// Not thread-safe.
+class RingOwners {
+ public:
+  explicit RingOwners(const std::vector<std::string>& keys);
+  // REQUIRES: a name that has not been added yet.
+  void Add(const HashRing::Node& node);
+  bool empty() const { return names_.empty(); }
+  // In the order in which they were added.
+  const std::vector<std::string>& names() const { return names_; }
+  // For each key the index into names() of its owner. REQUIRES: !empty().
+  std::vector<std::uint32_t> Owners() const;
+
+ private:
+  // From a key's hash to the next one's: the first point in it owns the key.
+  struct Arc {
+    std::uint64_t begin = 0;
+    std::size_t key = 0;
+    bool hit = false;
+    std::uint64_t distance = 0;  // of the first point, from `begin`
+    std::uint32_t node = 0;
+  };
+  Arc& ArcOf(std::uint64_t hash);
+
+  std::vector<Arc> arcs_;              // sorted by `begin`
+  std::vector<std::uint32_t> bucket_;  // by a hash's highest bits: how many arcs begin below
+  int shift_ = 0;
+  std::vector<std::string> names_;
 };
 
 }  // namespace zkexec

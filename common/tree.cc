@@ -32,10 +32,11 @@ Result<int> ReadMeta(const Layout& layout, const std::string& data) {
 
 // Creating what exists is a write as well, one for each: a thousand workers that start would
 // send two million of them.
-void EnsurePartitions(Coordinator& zk, const std::string& parent, int partitions,
-                      const Coordinator::StatusCallback& done) {
+void EnsureChildren(Coordinator& zk, const std::string& parent,
+                    const std::vector<std::string>& children,
+                    const Coordinator::StatusCallback& done) {
   zk.Children(parent, Watch::kNo,
-              [&zk, parent, partitions, done](Result<std::vector<std::string>> names) {
+              [&zk, parent, children, done](Result<std::vector<std::string>> names) {
                 if (!names && names.error().code != ErrorCode::kNotFound) {
                   return done(names.error().Within("list " + parent));
                 }
@@ -46,8 +47,7 @@ void EnsurePartitions(Coordinator& zk, const std::string& parent, int partitions
                 } else {
                   missing.push_back(parent);
                 }
-                for (int i = 0; i < partitions; ++i) {
-                  const auto name = std::to_string(i);
+                for (const auto& name : children) {
                   if (!there.contains(name)) missing.push_back(parent + "/" + name);
                 }
                 if (missing.empty()) return done(Done{});
@@ -55,44 +55,68 @@ void EnsurePartitions(Coordinator& zk, const std::string& parent, int partitions
               });
 }
 
-}  // namespace
+std::vector<std::string> Directories(const Layout& layout) {
+  std::vector<std::string> names;
+  for (const auto& path :
+       {layout.Workers(), layout.Schedulers(), layout.Producers(), layout.Queues(),
+        layout.Running(), layout.Results(), layout.Controls()}) {
+    names.push_back(path.substr(layout.base().size() + 1));
+  }
+  return names;
+}
 
-void EnsureTree(Coordinator& zk, const Layout& layout, int partitions,
-                std::function<void(Result<int>)> done) {
+void MakeMeta(Coordinator& zk, const Layout& layout, int partitions,
+              const Coordinator::StatusCallback& done) {
   EnsurePath(zk, layout.base(), [&zk, layout, partitions, done](Status made) {
     if (!made) return done(made.error().Within("create the root"));
     proto::Meta meta;
     meta.set_protocol_version(kProtocolVersion);
     meta.set_partitions(static_cast<std::uint32_t>(partitions));
     zk.Multi({Op::Create(layout.Meta(), meta.SerializeAsString())},
-             [&zk, layout, done](Result<std::vector<OpResult>> created) {
+             [done](Result<std::vector<OpResult>> created) {
                if (!created && created.error().code != ErrorCode::kAlreadyExists) {
                  return done(created.error().Within("create meta"));
                }
-               zk.Get(layout.Meta(), Watch::kNo, [&zk, layout, done](Result<NodeData> meta_node) {
-                 if (!meta_node) return done(meta_node.error().Within("read meta"));
-                 const auto checked = ReadMeta(layout, meta_node->data);
-                 if (!checked) return done(checked);
-                 EnsureNodes(
-                     zk,
-                     {layout.Workers(), layout.Schedulers(), layout.Producers(), layout.Queues(),
-                      layout.Running(), layout.Results(), layout.Controls()},
-                     [done, checked](Status dirs) {
-                       if (!dirs) return done(dirs.error());
-                       done(checked);
-                     });
-               });
+               done(Done{});
              });
+  });
+}
+
+void ReadTree(Coordinator& zk, const Layout& layout, const Result<NodeData>& meta,
+              const std::function<void(Result<int>)>& done) {
+  if (!meta) return done(meta.error().Within("read meta"));
+  const auto checked = ReadMeta(layout, meta->data);
+  if (!checked) return done(checked);
+  EnsureChildren(zk, layout.base(), Directories(layout), [done, checked](Status dirs) {
+    if (!dirs) return done(dirs.error());
+    done(checked);
+  });
+}
+
+}  // namespace
+
+void EnsureTree(Coordinator& zk, const Layout& layout, int partitions,
+                std::function<void(Result<int>)> done) {
+  zk.Get(layout.Meta(), Watch::kNo, [&zk, layout, partitions, done](Result<NodeData> meta) {
+    if (meta || meta.error().code != ErrorCode::kNotFound) return ReadTree(zk, layout, meta, done);
+    MakeMeta(zk, layout, partitions, [&zk, layout, done](Status made) {
+      if (!made) return done(made.error());
+      zk.Get(layout.Meta(), Watch::kNo, [&zk, layout, done](Result<NodeData> written) {
+        ReadTree(zk, layout, written, done);
+      });
+    });
   });
 }
 
 void EnsureQueue(Coordinator& zk, const Layout& layout, const std::string& queue, int partitions,
                  Coordinator::StatusCallback done) {
-  EnsurePartitions(zk, layout.Queue(queue), partitions,
-                   [&zk, running = layout.RunningQueue(queue), partitions, done](Status made) {
-                     if (!made) return done(made);
-                     EnsurePartitions(zk, running, partitions, done);
-                   });
+  std::vector<std::string> names;
+  for (int i = 0; i < partitions; ++i) names.push_back(std::to_string(i));
+  EnsureChildren(zk, layout.Queue(queue), names,
+                 [&zk, running = layout.RunningQueue(queue), names, done](Status made) {
+                   if (!made) return done(made);
+                   EnsureChildren(zk, running, names, done);
+                 });
 }
 
 }  // namespace zkexec

@@ -341,6 +341,7 @@ std::unique_ptr<Pending> ZookeeperCoordinator::Impl::Take(const void* raw, int r
 }
 
 void ZookeeperCoordinator::Impl::ExpireOverdue() {
+  if (unanswered.empty()) return;
   const auto limit = clock.Now() - options.operation_timeout;
   std::vector<Pending*> overdue;
   for (const auto& [id, op] : unanswered) {
@@ -356,6 +357,7 @@ void ZookeeperCoordinator::Impl::ExpireOverdue() {
 }
 
 void ZookeeperCoordinator::Impl::AnswerRefused() {
+  if (refused.empty()) return;
   auto now = std::move(refused);
   refused.clear();
   for (auto& [op, failure] : now) op->Fail(failure);
@@ -510,7 +512,8 @@ void ZookeeperCoordinator::Ready(short revents) {
     if ((revents & POLLOUT) != 0) events |= ZOOKEEPER_WRITE;
     zookeeper_process(impl_->handle, events);
     // One call reads one reply; the loop's turn costs more than to see that there is another.
-    for (int more = 0; more < kRepliesPerTurn && impl_->MoreToRead(); ++more) {
+    const int more_max = (events & ZOOKEEPER_READ) != 0 ? kRepliesPerTurn : 0;
+    for (int more = 0; more < more_max && impl_->MoreToRead(); ++more) {
       zookeeper_process(impl_->handle, ZOOKEEPER_READ);
     }
   }

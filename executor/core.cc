@@ -24,13 +24,12 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
       layout_(layout),
       clock_(clock),
       sink_(std::move(sink)),
-      fleet_(
-          zk, layout, strangers_,
-          [this](const std::string& worker) {
-            spdlog::info("worker left worker={}", worker);
-            look_at_claims_ = true;
-          },
-          kWatchedWorkersMax),
+      fleet_(zk, layout, strangers_,
+             [this](const std::string& worker) {
+               spdlog::info("worker left worker={}", worker);
+               look_at_claims_ = true;
+             },
+             {kWatchedWorkersMax, {}}),
       router_(fleet_),
       placer_({options_.scheduler, options_.workload_bytes_max}, zk, layout, clock, sealer, router_,
               *this),

@@ -31,8 +31,8 @@ void Router::Count(const std::string& queue, int partition, int slots) {
   if (here <= 0) partitions.erase(partition);
   if (generation_ != fleet_.generation()) return;  // summed at the next choice
   const auto* shares = fleet_.Shares(queue);
-  if (shares == nullptr || partition >= static_cast<int>(shares->owner.size())) return;
-  load_[shares->owner[static_cast<std::size_t>(partition)]] += slots;
+  if (shares == nullptr || partition >= fleet_.partitions()) return;
+  load_[shares->Owner(partition)] += slots;
   total_ += slots;
 }
 
@@ -45,8 +45,8 @@ void Router::Update() {
     const auto* shares = fleet_.Shares(queue);
     if (shares == nullptr) continue;
     for (const auto& [partition, slots] : partitions) {
-      if (partition >= static_cast<int>(shares->owner.size())) continue;
-      load_[shares->owner[static_cast<std::size_t>(partition)]] += slots;
+      if (partition >= fleet_.partitions()) continue;
+      load_[shares->Owner(partition)] += slots;
       total_ += slots;
     }
   }
@@ -70,16 +70,16 @@ int Router::Choose(const std::string& queue, const std::string& route_key,
   const std::vector<int>* bounded = nullptr;
   const std::vector<int>* least = nullptr;
   double least_load = 0;
-  for (const auto& worker : shares->ring.Preference(RingKey(route_key), kPreferences)) {
-    const auto owned = shares->owned.find(worker);
-    if (owned == shares->owned.end()) continue;  // more workers than partitions
+  for (const auto& worker : shares->ring().Preference(RingKey(route_key), kPreferences)) {
+    const auto* owned = shares->Owned(worker);
+    if (owned == nullptr) continue;  // more workers than partitions
     const int capacity = std::max(1, static_cast<int>(fleet_.workers().at(worker).slots()));
     const int load = LoadOf(worker) + slots;
-    if (load <= capacity) return owned->second[spread % owned->second.size()];
+    if (load <= capacity) return (*owned)[spread % owned->size()];
     const double relative = static_cast<double>(load) / capacity;
-    if (bounded == nullptr && relative <= kBound * mean) bounded = &owned->second;
+    if (bounded == nullptr && relative <= kBound * mean) bounded = owned;
     if (least == nullptr || relative < least_load) {
-      least = &owned->second;
+      least = owned;
       least_load = relative;
     }
   }

@@ -33,7 +33,7 @@ Agent::Agent(Options options, Coordinator& zk, const Layout& layout, Launcher& l
       guid_(RandomHex()),
       started_unix_ms_(clock.UnixMs()),
       controls_{options_.slots, options_.queues, "", ""},
-      fleet_(zk, layout, strangers_, {}, kWatchedWorkersMax),
+      fleet_(zk, layout, strangers_, {}, {kWatchedWorkersMax, [this] { return Guess(); }}),
       lookout_({options_.worker, options_.relist_interval, StableHash(options_.worker)}, zk, layout,
                clock, fleet_,
                {[this] { Claim(); },
@@ -67,6 +67,14 @@ proto::Worker Agent::Self(const Controls& controls) const {
   self.set_started_unix_ms(started_unix_ms_);
   self.set_protocol_version(kProtocolVersion);
   return self;
+}
+
+proto::Worker Agent::Guess() const {
+  proto::Worker worker;
+  worker.set_state("active");
+  for (const auto& queue : options_.queues) worker.add_queues(queue);
+  worker.set_slots(static_cast<std::uint32_t>(options_.slots));
+  return worker;
 }
 
 void Agent::OnSession(SessionState state) {

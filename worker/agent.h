@@ -119,6 +119,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void UpdateNode();
   proto::Worker Self(const Controls& controls) const;
   proto::Worker Self() const { return Self(controls_); }
+  // What we take others for in a large fleet: configured like us, as most are.
+  proto::Worker Guess() const;
 
   // commands.cc. Commands are obeyed one at a time: each is removed in the multi
   // that makes it true in our node.

@@ -81,9 +81,9 @@ void Lookout::ReadShare(const std::string& name, Queue& queue) {
     for (int i = 0; i < count; ++i) mine.insert(i);
     queue.workers = 1;
   } else {
-    queue.workers = std::max(1, static_cast<int>(shares->owned.size()));
-    if (const auto owned = shares->owned.find(options_.worker); owned != shares->owned.end()) {
-      mine.insert(owned->second.begin(), owned->second.end());
+    queue.workers = shares->workers();
+    if (const auto* owned = shares->Owned(options_.worker); owned != nullptr) {
+      mine.insert(owned->begin(), owned->end());
     } else {
       // More workers than partitions: one is watched together with its owner.
       mine.insert(

@@ -61,6 +61,29 @@ TEST(HashRingTest, PreferenceNamesEachNodeOnceOwnerFirst) {
   EXPECT_EQ(different.size(), 4u);
 }
 
+TEST(RingOwnersTest, AnswersAreThoseOfTheRingWhoeverJoinsInWhateverOrder) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < 300; ++i) keys.push_back("partition/default/" + std::to_string(i));
+  std::vector<HashRing::Node> nodes;
+  RingOwners owners(keys);
+  EXPECT_TRUE(owners.empty());
+  for (const int number : {7, 3, 11, 1, 200, 42}) {
+    nodes.push_back({"worker-" + std::to_string(number), 1 + number % 40});
+    owners.Add(nodes.back());
+    const HashRing ring(nodes);
+    const auto of = owners.Owners();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      EXPECT_EQ(owners.names()[of[i]], ring.Owner(keys[i]));
+    }
+  }
+}
+
+TEST(RingOwnersTest, OneKeyBelongsToSomebodyThoughTheOnlyPointsLieFarAway) {
+  RingOwners owners({"key"});
+  owners.Add({"small", 0});
+  EXPECT_EQ(owners.Owners(), std::vector<std::uint32_t>{0});
+}
+
 TEST(HashRingTest, EmptyRingPrefersNobody) {
   EXPECT_TRUE(HashRing().empty());
   EXPECT_TRUE(HashRing().Preference("key", 3).empty());

@@ -30,9 +30,7 @@ class RouterTest : public testing::Test {
     fleet_.Tick(clock_.Now());
     zk_.Settle();
   }
-  std::string OwnerOf(int partition) const {
-    return fleet_.Shares("default")->owner[static_cast<std::size_t>(partition)];
-  }
+  std::string OwnerOf(int partition) const { return fleet_.Shares("default")->Owner(partition); }
   // Routes one more dispatch of this key; who looks after the partition that it goes to.
   std::string Place(const std::string& key, int slots = 1) {
     const auto id = "d" + std::to_string(placed_++);
@@ -46,7 +44,7 @@ class RouterTest : public testing::Test {
   const Layout layout_ = *Layout::Make("/zk", "default");
   FakeCoordinator zk_{server_, clock_};
   Strangers strangers_;
-  Fleet fleet_{zk_, layout_, strangers_, {}, 100};
+  Fleet fleet_{zk_, layout_, strangers_, {}, {100, {}}};
   Router router_{fleet_};
   int placed_ = 0;
 };
