@@ -7,6 +7,8 @@ Runs as it is with the connection ``zookeeper_default``; its znodes are below /e
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import dag, task
 
 from zk_executor.hooks.zookeeper import ZookeeperHook
@@ -15,13 +17,15 @@ from zk_executor.operators.cluster import ZookeeperClusterOperator
 from zk_executor.sensors.cluster import ZookeeperClusterSensor
 
 GROUP = "example-service"
+# Airflow fails a deferred task whose trigger fires before its scheduler has noted the deferral.
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
 
 def make_report() -> str:
     return "the report"
 
 
-@dag(schedule=None, catchup=False, tags=["example", "zookeeper"])
+@dag(schedule=None, catchup=False, default_args=AGAIN, tags=["example", "zookeeper"])
 def example_zookeeper_cluster() -> None:
     # [START howto_zk_members]
     @task

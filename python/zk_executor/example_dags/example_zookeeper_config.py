@@ -9,6 +9,8 @@ A change of the configuration starts the second DAG:
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from zk_executor.operators.config import ZookeeperConfigOperator
@@ -16,8 +18,16 @@ from zk_executor.sensors.config import ZookeeperConfigSensor
 from zk_executor.triggers.zookeeper import ZnodeChangedTrigger
 
 PATH = "/examples/config"
+# Airflow fails a deferred task whose trigger fires before its scheduler has noted the deferral.
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
-with DAG("example_zookeeper_config", schedule=None, catchup=False, tags=["zookeeper"]):
+with DAG(
+    "example_zookeeper_config",
+    schedule=None,
+    catchup=False,
+    default_args=AGAIN,
+    tags=["zookeeper"],
+):
     wanted = {
         "db": {"host": "db.example.org", "port": 5432},
         "feature": {"enabled": False, "limit": 10},

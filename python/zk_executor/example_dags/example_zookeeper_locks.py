@@ -6,6 +6,8 @@ Runs as it is with the connection ``zookeeper_default``; its znodes are below /e
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import dag, task
 
 from zk_executor.locks import (
@@ -17,8 +19,11 @@ from zk_executor.locks import (
     zk_write_lock,
 )
 
+# Airflow fails a deferred task whose trigger fires before its scheduler has noted the deferral.
+AGAIN = {"retries": 2, "retry_delay": timedelta(seconds=1)}
 
-@dag(schedule=None, catchup=False, tags=["example", "zookeeper"])
+
+@dag(schedule=None, catchup=False, default_args=AGAIN, tags=["example", "zookeeper"])
 def example_zookeeper_locks() -> None:
     # [START howto_zk_lock]
     @task

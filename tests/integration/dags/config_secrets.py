@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, Variable, task
 
 from zk_executor.operators.config import ZookeeperConfigOperator
@@ -20,7 +22,15 @@ with DAG("config_secrets", schedule=None):
     def read() -> str:
         return Variable.get("color")
 
+    # A retry: Airflow fails a deferred task whose trigger fires before its scheduler has noted the
+    # deferral.
     wait = ZookeeperConfigSensor(
-        task_id="wait", path="/secrets/config", key="go", equals="on", timeout=300
+        task_id="wait",
+        path="/secrets/config",
+        key="go",
+        equals="on",
+        timeout=300,
+        retries=2,
+        retry_delay=timedelta(0),
     )
     apply >> read() >> wait

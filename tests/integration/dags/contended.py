@@ -40,7 +40,9 @@ def contended() -> None:
     def numbers() -> list[int]:
         return list(range(int(os.environ["CONTENDERS"])))
 
-    @task(post_execute=count)
+    # Retries, because Airflow fails a deferred task whose trigger fires before its scheduler has
+    # noted the deferral.
+    @task(post_execute=count, retries=3, retry_delay=timedelta(0))
     @zk_lock("/contended/lock", standby=int(os.environ["STANDBY"]))
     def contend(number: int) -> int:
         token = current_lock().token
