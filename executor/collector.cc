@@ -94,6 +94,7 @@ void Collector::Read(const std::string& dir, const std::string& name, Event even
     if (node && info.ParseFromString(node->data)) {
       told.info = info.info();
       told.worker = info.worker();
+      told.lost_by = info.lost_by();
     }
     if (node && wanted_(told.dispatch_id)) {
       HandOn(dir, name, std::move(told));

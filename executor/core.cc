@@ -67,6 +67,7 @@ void Core::Forget(const std::string& dispatch) {
 
 void Core::Emit(Event event) {
   Forget(event.dispatch_id);
+  if (!event.lost_by.empty()) lost_by_[event.dispatch_id] = event.lost_by;
   sink_(std::move(event));
 }
 
@@ -74,6 +75,7 @@ void Core::Place(Placement placement) {
   Forget(placement.dispatch_id);
   revoked_unplaced_.erase(placement.dispatch_id);
   dispatches_[placement.dispatch_id].round = round_;
+  if (const auto lost = lost_by_.extract(placement.dispatch_id)) placement.lost_by = lost.mapped();
   placer_.Add(std::move(placement));
   placer_.Pump();
 }

@@ -141,6 +141,9 @@ class Core : public Coordinator::Listener, private Placer::Listener {
   std::set<std::string> fences_;  // prefixes of dead schedulers' names, not fenced yet
   std::string last_error_;
   std::map<std::string, Dispatch> dispatches_;
+  // Those that came back for a fresh token, which a lost worker may have started before: should
+  // Airflow refuse the next start, then they are that worker's loss.
+  std::map<std::string, std::string> lost_by_;
   std::set<std::string> revoked_unplaced_;  // on their way into a queue when they were revoked
 };
 

@@ -17,8 +17,9 @@ struct Placement {
   std::string route_key;  // what a worker can be warm for: bundle, version, DAG file
   int slots = 1;
   int priority = 0;
-  std::string workload;  // JSON; holds a bearer token
-  std::string label;     // for people
+  std::string workload;   // JSON; holds a bearer token
+  std::string label;      // for people
+  std::string lost_by{};  // set by the core: who may have started it under an earlier token
 };
 
 // How a dispatch ended. Outcomes: success, failed, already_running, stale,
@@ -28,6 +29,7 @@ struct Event {
   std::string outcome;
   std::string info;
   std::string worker;
+  std::string lost_by{};  // for the core
 };
 
 using EventSink = std::function<void(Event)>;

@@ -57,6 +57,7 @@ void Placer::Add(Placement placement) {
   entry.set_slots(static_cast<std::uint32_t>(item.place.slots));
   entry.set_enqueued_unix_ms(item.enqueued_unix_ms);
   entry.set_label(placement.label);
+  entry.set_lost_by(placement.lost_by);
   entry.set_priority(placement.priority);
   entry.set_sealed(*sealed);
   item.data = entry.SerializeAsString();

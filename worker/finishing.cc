@@ -46,6 +46,7 @@ void Agent::Finish(const std::vector<std::string>& dispatches) {
     if (run.report.outcome != "success") {
       info.set_info(run.report.info);
       info.set_worker(run.holder);
+      if (run.report.outcome == "token") info.set_lost_by(run.entry.lost_by());
     }
     ops.push_back(Op::Create(layout_.ResultNode(run.entry.scheduler(), id, run.report.outcome),
                              info.SerializeAsString()));

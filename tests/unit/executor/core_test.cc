@@ -131,6 +131,26 @@ TEST_F(CoreTest, PlacesOnceWhenTheReplyIsLost) {
   EXPECT_TRUE(events_.empty());
 }
 
+// Else Airflow's refusal of the next start would be nobody's loss, and the task would hang.
+TEST_F(CoreTest, WhoLostADispatchIsStillKnownAfterItCameBackForAFreshToken) {
+  Connect();
+  core_->Place(Make("d1"));
+  Run();
+  server_.Erase(Entries()[0]);
+  proto::ResultInfo info;
+  info.set_lost_by("w1");
+  server_.Put(layout_.ResultNode("s1", "d1", "token"), info.SerializeAsString());
+  Run();
+  ASSERT_EQ(events_.size(), 1u);
+  core_->Place(Make("d1"));
+  core_->Acknowledge({"d1"});
+  Run();
+  ASSERT_EQ(Entries().size(), 1u);
+  proto::Entry entry;
+  entry.ParseFromString(server_.Data(Entries()[0]));
+  EXPECT_EQ(entry.lost_by(), "w1");
+}
+
 // The entry was placed, claimed and finished before the producer asked again.
 TEST_F(CoreTest, DoesNotPlaceAgainWhatWasFinishedWhileTheReplyWasLost) {
   Connect();

@@ -125,6 +125,29 @@ TEST_F(AgentTest, ResultOfAFailureCarriesTheReason) {
   EXPECT_EQ(info.worker(), "w1");
 }
 
+TEST_F(AgentTest, WhatASecondStartIsRefusedAfterALossIsTheFirstWorkersLoss) {
+  auto entry = Entry("d1");
+  entry.set_lost_by("w0");
+  QueueRaw(EntryName{0, clock_.UnixMs(), "d1"}.Encode(), entry.SerializeAsString());
+  Run();
+  agent_->OnExit({"d1", "already_running", ""});
+  Run();
+  EXPECT_EQ(Results(), Ids{"d1=lost"});
+}
+
+TEST_F(AgentTest, ARefusedTokenTellsWhoMayHaveStartedItBefore) {
+  auto entry = Entry("d1");
+  entry.set_lost_by("w0");
+  QueueRaw(EntryName{0, clock_.UnixMs(), "d1"}.Encode(), entry.SerializeAsString());
+  Run();
+  agent_->OnExit({"d1", "token", "expired"});
+  Run();
+  ASSERT_EQ(Results(), Ids{"d1=token"});
+  proto::ResultInfo info;
+  info.ParseFromString(server_.Data(layout_.ResultDir("s1") + "/d1=token"));
+  EXPECT_EQ(info.lost_by(), "w0");
+}
+
 TEST_F(AgentTest, TakesNoMoreThanItsSlotsTheBestFirst) {
   for (int i = 0; i < 6; ++i) Queue("low" + std::to_string(i), 1);
   Queue("high", 9);
