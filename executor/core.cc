@@ -50,7 +50,8 @@ Core::Core(Options options, Coordinator& zk, const Layout& layout, const Clock& 
           [this](const proto::Entry& entry, const Placer::Place& running, int version) {
             PutBack(entry, running, version);
           }),
-      revoker_(options_.loss_grace, zk, layout, clock, inspector_) {
+      revoker_(options_.loss_grace, zk, layout, clock, inspector_),
+      sweeper_(options_.sweep_after, zk, layout, clock) {
   zk_.SetListener(this);
 }
 
@@ -180,7 +181,9 @@ void Core::Begin() {
                   self.set_pid(options_.pid);
                   self.set_started_unix_ms(clock_.UnixMs());
                   self.set_protocol_version(kProtocolVersion);
-                  zk_.Multi({Op::Create(layout_.Scheduler(options_.scheduler),
+                  // The check: a sweeper may take us for dead until our node is there.
+                  zk_.Multi({Op::Check(layout_.ResultDir(options_.scheduler)),
+                             Op::Create(layout_.Scheduler(options_.scheduler),
                                         self.SerializeAsString(), NodeMode::kEphemeral)},
                             [this, fail, partitions](Result<std::vector<OpResult>> created) {
                               // Ours of a moment ago, whose reply was lost; the name is unique.
@@ -216,6 +219,7 @@ void Core::Tick() {
     return;
   }
   fleet_.Tick(now);
+  sweeper_.Tick();
   placer_.Pump();
   if (now >= next_poll_) {
     next_poll_ = now + options_.poll_interval;

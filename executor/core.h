@@ -33,6 +33,7 @@
 #include "executor/placer.h"
 #include "executor/revoker.h"
 #include "executor/router.h"
+#include "executor/sweeper.h"
 
 namespace zkexec {
 
@@ -49,6 +50,7 @@ class Core : public Coordinator::Listener, private Placer::Listener {
     Duration reconcile_interval{15000};  // between questions after everything out
     Duration claims_interval{60000};     // between looks at every claim, unprompted
     Duration loss_grace{2000};           // for a worker to claim its runs again
+    Duration sweep_after{3600000};       // what the dead left is kept for so long
   };
 
   Core(Options options, Coordinator& zk, const Layout& layout, const Clock& clock,
@@ -123,6 +125,7 @@ class Core : public Coordinator::Listener, private Placer::Listener {
   Inspector inspector_;
   Losses losses_;
   Revoker revoker_;
+  Sweeper sweeper_;
 
   bool ready_ = false;
   bool beginning_ = false;

@@ -125,7 +125,9 @@ void Agent::Begin() {
 }
 
 void Agent::Register(int partitions) {
-  zk_.Multi({Op::Create(layout_.Worker(options_.worker), Self().SerializeAsString(),
+  // The check: a sweeper may take us for dead until our node is there.
+  zk_.Multi({Op::Check(layout_.Control(options_.worker)),
+             Op::Create(layout_.Worker(options_.worker), Self().SerializeAsString(),
                         NodeMode::kEphemeral)},
             [this, partitions](Result<std::vector<OpResult>> created) {
               // Ours of a moment ago, whose reply was lost: names are unique to an incarnation.

@@ -106,6 +106,8 @@ Scheduler& World::AddScheduler() {
   Core::Options options;
   options.scheduler = one.name;
   options.partitions = kPartitions;
+  // Far too soon, to see that it does no harm.
+  if (Chance(50)) options.sweep_after = Duration{1000};
   one.core =
       std::make_unique<Core>(options, *one.zk, layout_, clock_, sealer_,
                              [&one](Event event) { one.events.push_back(std::move(event)); });
