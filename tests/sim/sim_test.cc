@@ -11,7 +11,7 @@ namespace zkexec::sim {
 namespace {
 
 constexpr std::uint64_t kSeeds = 150;
-constexpr std::uint64_t kSeedsOfAMutation = 2000;
+constexpr std::uint64_t kSeedsOfAMutation = 10000;
 
 class SimTest : public testing::Test {
  protected:
