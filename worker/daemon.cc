@@ -211,7 +211,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   auto supervision = NativeLauncher::Options::Make(zygote.configuration());
   std::unique_ptr<ApiClient> api;
   if (supervision.on && supervision.refusal.empty()) {
-    auto client = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+    const auto wanted = ApiClient::Options::Make(zygote.configuration());
+    auto client = wanted ? ApiClient::Open(*wanted, loop) : wanted.error();
     if (client) {
       api = std::move(*client);
     } else if (supervision.required) {
