@@ -90,6 +90,7 @@ class MetricsObserver : public Observer {
     metrics_.Supervised(by, reason);
   }
   void OnForked(const std::string& how) override { metrics_.Forked(how); }
+  void OnRunFault() override { metrics_.RunFault(); }
   void OnTemplateParsed(const std::string& how) override { metrics_.TemplateParsed(how); }
 
  private:
