@@ -28,9 +28,11 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def serving(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
+def serving(
+    authority: trustme.CA, name: str = "localhost", common_name: str | None = None
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name).configure_cert(context)
+    authority.issue_cert(name, common_name=common_name).configure_cert(context)
     return context
 
 
@@ -52,11 +54,23 @@ def test_server_signed_by_the_configured_authority_is_trusted(tmp_path, folder, 
     assert "ran" in ended.events
 
 
-@pytest.mark.parametrize("case", ["a stranger signed it", "it is of another name"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "a stranger signed it",
+        "it is of another name",
+        "only its common name is right",
+        "it is of another address",
+    ],
+)
 def test_server_that_cannot_prove_itself_gets_no_token(tmp_path, folder, authority, case):
     pem = written(authority.cert_pem, tmp_path / "ca.pem")
     if case == "a stranger signed it":
         tls = serving(trustme.CA())
+    elif case == "only its common name is right":
+        tls = serving(authority, "elsewhere.example.org", common_name="localhost")
+    elif case == "it is of another address":
+        tls = serving(authority, "192.0.2.1")
     else:
         tls = serving(authority, "elsewhere.example.org")
     with Supervised(tmp_path, tls=tls, **{TRUSTED: pem}) as supervised:

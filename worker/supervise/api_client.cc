@@ -29,8 +29,16 @@ void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context
   // cpprest has loaded the system's authorities into the context, whatever we want. Once it has a
   // store of its own, only those count that Airflow's client trusts.
   SSL_CTX_set_cert_store(context.native_handle(), X509_STORE_new());
-  // As Python's ssl.create_default_context().
+  // As Python's ssl.create_default_context(). The name is checked by OpenSSL too, because boost
+  // takes the common name of a certificate that has other names, and a wildcard for a part of a
+  // name.
   SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_2_VERSION);
+  auto* const verified = SSL_CTX_get0_param(context.native_handle());
+  X509_VERIFY_PARAM_set_hostflags(verified, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  auto host = web::uri(options.url).host();
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  if (X509_VERIFY_PARAM_set1_ip_asc(verified, host.c_str()) != 1)
+    X509_VERIFY_PARAM_set1_host(verified, host.c_str(), host.size());
   if (options.ca_file.empty()) context.set_default_verify_paths();
   for (const auto& file :
        {options.ca_file, options.server_certificate_file, options.public_ca_file})

@@ -102,7 +102,7 @@ void NativeRun::Flush() {
 
 void NativeRun::AskHelper(const std::string& payload, std::function<void(std::string frame)> done) {
   if (helper_ == nullptr) {
-    helper_ = std::make_unique<Helper>(poller_);
+    helper_ = std::make_unique<Helper>(poller_, fence_);
     const int theirs = helper_->Open();
     if (theirs >= 0) {
       zygote_.Attend({{"op", "helper"}, {"ti_id", task_.spec().ti_id}, {"pid", process_->pid()}},

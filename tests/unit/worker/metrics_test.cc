@@ -73,6 +73,8 @@ TEST_F(WorkerMetricsTest, MeasuresZooKeeperAndRefusals) {
   metrics_.EntryRefused("malformed");
   metrics_.JournalFailed();
   EXPECT_TRUE(Has("zkexec_worker_journal_failures_total 1"));
+  metrics_.RunFault();
+  EXPECT_TRUE(Has("zkexec_worker_run_faults_total 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_count{op=\"multi\"} 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_sum{op=\"multi\"} 0.25"));
   EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"malformed\"} 1"));
