@@ -98,7 +98,7 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
     EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
     ++families;
   }
-  EXPECT_EQ(families, 16);
+  EXPECT_EQ(families, 17);
 }
 
 // The loop thread counts while an HTTP thread reads. For the thread sanitizer.
