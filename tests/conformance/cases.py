@@ -37,7 +37,12 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 
 def _chunked(size: bytes) -> Answer:
     """An answer whose first chunk has this for its size."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    # It says that it closes, or the answer to a HEAD, which has no chunks, would leave the client a
+    # connection that is closed already.
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n"
+    )
     return Answer(body=head + b"\r\n" + size + b"\r\n{}\r\n0\r\n\r\n", broken="raw")
 
 
