@@ -177,13 +177,24 @@ class AirflowStack:
         )
 
     def wait_dags(self, dag_ids: Iterable[str], timeout: float = 120) -> None:
-        """Wait until all these DAGs have been parsed."""
+        """Wait until all these DAGs have been parsed; a file that can't be ends the wait at once.
+
+        The error's last lines are that file and what Airflow says of it.
+        """
         wanted = set(dag_ids)
         missing: set[str] = set()
 
         def parsed() -> bool:
             missing.clear()
             missing.update(wanted - self.client.dag_ids())
+            errors = self.client.import_errors() if missing else {}
+            if errors:
+                raise DevStackError(
+                    "\n".join(
+                        f"a DAG file can't be imported: {file}\n{trace.rstrip()}"
+                        for file, trace in sorted(errors.items())
+                    )
+                )
             return not missing
 
         wait_until(
@@ -192,9 +203,7 @@ class AirflowStack:
             timeout=timeout,
             needs=self.children(),
             interval=0.5,
-            describe=lambda: (
-                f"missing: {sorted(missing)}\nimport errors: {self.client.import_errors()}"
-            ),
+            describe=lambda: f"missing: {sorted(missing)}",
         )
 
     def start(self) -> None:
