@@ -48,12 +48,20 @@ case "$suite" in
 esac
 [[ "$(id -u)" == 0 ]] || die "only root can make a system in a folder. Run it as root."
 
-made=()
-remove_systems() {
+made=() inner=""
+# Ends what runs in a system before its folder goes: with the first process of its name space all
+# others end.
+clean_up() {
   local system
+  if [[ -n "$inner" ]]; then
+    kill "$inner" 2>/dev/null || true
+    wait "$inner" 2>/dev/null || true
+  fi
   for system in "${made[@]}"; do rm -rf --one-file-system "$system"; done
 }
-trap remove_systems EXIT
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # The archive of the bare system.
 readonly BASE="$FRESH/base-$suite.tar"
@@ -81,17 +89,26 @@ new_system() {
   for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
     [[ ! -e "$file" ]] || cp --dereference --remove-destination "$file" "$NEW$file"
   done
+  # As in Debian's container images: nobody needs what a crash of this machine would lose.
+  echo force-unsafe-io > "$NEW/etc/dpkg/dpkg.cfg.d/unsafe-io"
   [[ "${1:-}" == empty ]] || git clone --quiet --no-hardlinks "file://$ROOT" "$NEW$CLONE"
 }
 
 # within SYSTEM COMMAND…: runs it there, in name spaces of its own for mounts and processes, so
-# that nothing of it stays.
+# that nothing of it stays. In the background, because bash obeys a signal only between commands.
 within() {
+  enter "$@" <&0 &
+  inner=$!
+  wait "$inner"
+  inner=""
+}
+
+enter() {
   local system="$1"
   shift
   local -a environment
   mapfile -t environment < <(env | grep -iE '^(PIP_|SSL_|REQUESTS_|(HTTPS?|ALL|NO)_PROXY=)' || true)
-  unshare --mount --pid --fork --kill-child bash -euc '
+  exec unshare --mount --pid --fork --kill-child bash -euc '
       system="$1"
       shift
       mount --make-rprivate /
@@ -141,7 +158,7 @@ part_wheel() {
 
 part_shell() {
   new_system
-  within "$NEW" bash -c "cd $CLONE && exec bash -i"
+  (enter "$NEW" bash -c "cd $CLONE && exec bash -i")
 }
 
 make_base

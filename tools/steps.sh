@@ -80,7 +80,8 @@ _steps_clear_line() { [[ ! -t 1 ]] || printf '\r\033[K'; }
 measure_apt() {
   local new
   new="$(sed -nE 's/^[0-9]+ upgraded, ([0-9]+) newly installed.*/\1/p' "$1")"
-  [[ -n "$new" ]] && echo "$(grep -c '^Setting up' "$1") of $new packages set up"
+  [[ -n "$new" ]] || { echo "$(grep -c '^Get:' "$1") packages fetched"; return; }
+  echo "$(grep -c '^Unpacking' "$1") unpacked and $(grep -c '^Setting up' "$1") set up of $new packages"
 }
 
 # What pip has done, of a log of "pip install" that is not quiet.
