@@ -12,8 +12,8 @@
 # 2. At the same time: ZkExecutor's wheel, and .build/venv with Airflow at the versions of its
 #    constraints file; for the tests .build/venv-<version> for each further version of Airflow.
 # 3. The wheel, with what it depends on, into each of those environments.
-# 4. For the benchmarks: .build/bench-build, .build/bench-venv with Celery, and .build/bench-airflow
-#    with Airflow, Celery, pandas and ZkExecutor.
+# 4. For the benchmarks: their programs in .build/release, .build/bench-venv with Celery, and
+#    .build/bench-airflow with Airflow, Celery, pandas and ZkExecutor.
 #
 # Each step is skipped when nothing that it reads has changed, so a second run
 # takes about a second. Everything but the packages lives in .build/.
@@ -208,8 +208,8 @@ install_bench_airflow() {
 
 build_bench_programs() {
   cd "$ROOT"
-  cmake --preset bench
-  cmake --build --preset bench
+  cmake --preset release
+  cmake --build --preset release --target zkexec_bench
 }
 
 lists=(build)
@@ -241,7 +241,7 @@ for version in "${versions[@]}"; do
 done
 if [[ "$1" == --bench ]]; then
   start_project "$BUILD/bench-airflow" "$(constraints_of "${AIRFLOW_VERSIONS[0]}")" "$hash"
-  start_step "the benchmarks' programs" "$BUILD/bench-build.log" measure_ninja build_bench_programs
+  start_step "the benchmarks' programs" "$BUILD/bench-programs.log" measure_ninja build_bench_programs
 fi
 finish_steps || fail_with_log
 say "ready after $SECONDS s"
