@@ -6,7 +6,14 @@ if(CCACHE_PROGRAM)
 endif()
 
 find_package(nlohmann_json REQUIRED)
-find_package(msgpackc-cxx REQUIRED CONFIG CONFIGS msgpack-config.cmake)
+# msgpack-c changed the names of its package and target between Debian 12 and 13.
+find_package(msgpack-cxx CONFIG QUIET)
+if(msgpack-cxx_FOUND)
+  add_library(zkexec::msgpack ALIAS msgpack-cxx)
+else()
+  find_package(msgpackc-cxx REQUIRED CONFIG CONFIGS msgpack-config.cmake)
+  add_library(zkexec::msgpack ALIAS msgpackc-cxx)
+endif()
 if(ZKEXEC_FUZZ)
   return()  # pure code needs no more
 endif()

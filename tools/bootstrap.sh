@@ -76,8 +76,8 @@ apt_get_install() {
 
 # Says why the step failed that finish_steps found, and ends.
 fail_with_log() {
-  { grep -nE '(^|[^-_[:alnum:]])(error|ERROR|FAILED):|^E: ' "$FAILED_LOG" || tail -n 20 "$FAILED_LOG"; } |
-    head -n 30 >&2
+  { grep -nE -A 3 '(^|[^-_[:alnum:]])(error|FAILED):|CMake Error|^(E|ERROR): ' "$FAILED_LOG" ||
+      tail -n 20 "$FAILED_LOG"; } | head -n 30 >&2
   die "$FAILED_STEP failed; all of it: $FAILED_LOG
 $*"
 }
