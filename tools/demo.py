@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shows ZkExecutor at work on this machine: ZooKeeper, Airflow and one worker, all of them local.
 
-Starts an embedded ZooKeeper, a PostgreSQL of its own, an Airflow with executor ZkExecutor and one
-zk-worker, runs some of Airflow's own example DAGs and of ours, and prints how each task ended, where,
-and how long it waited in the queue. Then it stays up so that you can look around in the UI.
+Starts a ZooKeeper, a PostgreSQL, an Airflow with executor ZkExecutor and one zk-worker, runs some
+of Airflow's own example DAGs and of ours, and prints how each task ended, where, and how long it
+waited in the queue. Then it stays up so that you can look around in the UI.
 
 Run it with `make demo`; for a single run that ends by itself: `make demo DEMO_ARGS=--once`.
 """

@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import BinaryIO
 
 from devstack.tables import table

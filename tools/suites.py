@@ -52,9 +52,7 @@ def _native(preset: str, *options: str) -> Callable[[Path], list[Command]]:
     ]
 
 
-def _python(
-    folder: str, *options: str, python: Path = PYTHON
-) -> Callable[[Path], list[Command]]:
+def _python(folder: str, *options: str, python: Path = PYTHON) -> Callable[[Path], list[Command]]:
     """Python tests of a folder, or of a file."""
     pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider"]
     return lambda junit: [[*pytest, f"--junit-xml={junit}", *options, folder]]
@@ -117,7 +115,9 @@ SUITES = (
         ),
     ),
     Suite(
-        "tsan", "C++ tests of what has threads, with the thread sanitizer", Lane.COMPUTES,
+        "tsan",
+        "C++ tests of what has threads, with the thread sanitizer",
+        Lane.COMPUTES,
         _native("tsan"),
     ),
     Suite("sim", "many simulated worlds, each from a seed", Lane.COMPUTES, _many_worlds),

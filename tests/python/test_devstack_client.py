@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from devstack import AirflowClient, ApiError, AirflowStack, DevStackError  # noqa: E402
+from devstack import AirflowClient, AirflowStack, ApiError, DevStackError  # noqa: E402
 
 Answer = tuple[int, object]
 

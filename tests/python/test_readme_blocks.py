@@ -56,7 +56,10 @@ def page(tmp_path: Path) -> Path:
 def test_script_runs_the_sh_blocks_of_the_section_and_of_its_subsections_only(page: Path) -> None:
     script = blocks(page, "Install").stdout
     ran = subprocess.run(["bash", "-eu"], input=script, capture_output=True, text=True, check=True)
-    assert [line for line in ran.stdout.splitlines() if not line.startswith("===")] == ["one", "two"]
+    assert [line for line in ran.stdout.splitlines() if not line.startswith("===")] == [
+        "one",
+        "two",
+    ]
     # bash prints what it runs, comments included.
     assert "echo two   # '$quoted'" in ran.stderr
 
