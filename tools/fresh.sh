@@ -99,8 +99,10 @@ new_system() {
 within() {
   enter "$@" <&0 &
   inner=$!
-  wait "$inner"
+  local code=0
+  wait "$inner" || code=$?
   inner=""
+  return "$code"
 }
 
 enter() {
@@ -128,8 +130,12 @@ part_demo() {
 
 part_readme() {
   new_system
+  local log="$FRESH/readme-$suite.log"
+  # Of all that these commands say, their places and the last block's output are enough.
   within "$NEW" bash -c "cd $CLONE && python3 tools/readme_blocks.py README.md Install > /root/install.sh
-    exec bash -eu /root/install.sh"
+    exec bash -eu /root/install.sh" > >(tee "$log" | grep --line-buffered '^===') 2>&1 ||
+    { tail -n 40 "$log" >&2 || true; die "README's installation failed; all of it: $log"; }
+  tail -n 25 "$log"
 }
 
 part_wheel() {
