@@ -54,7 +54,8 @@ made=() inner=""
 clean_up() {
   local system
   if [[ -n "$inner" ]]; then
-    kill "$inner" 2>/dev/null || true
+    # unshare ignores the other signals while it waits.
+    kill -KILL "$inner" 2>/dev/null || true
     wait "$inner" 2>/dev/null || true
   fi
   for system in "${made[@]}"; do rm -rf --one-file-system "$system"; done
