@@ -216,6 +216,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       api = std::move(*client);
     } else if (supervision.required) {
       return Fatal(kBadConfiguration, client.error().message);
+  options.slots_max = settings->slots_max;
     } else {
       // Airflow's supervisor may make sense of it.
       spdlog::warn("tasks are supervised by Airflow error=\"{}\"", client.error().message);

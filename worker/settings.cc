@@ -117,6 +117,7 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.partitions = handshake.at("partitions");
     s.slots = flags.slots.value_or(handshake.at("slots"));
     s.queues = flags.queues ? Split(*flags.queues)
+    s.slots_max = handshake.at("slots_max");
                             : handshake.at("queues").get<std::vector<std::string>>();
     s.hostname = handshake.at("hostname");
     s.name = flags.name.value_or(s.hostname);
@@ -145,10 +146,9 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   if (const auto layout = Layout::Make(s.root, s.team); !layout) {
     return Invalid("--root / [zk_executor] root", layout.error().message);
   }
-  if (s.slots < 1 || s.slots > 2048) {
-    // One ephemeral node per slot: a session with many more endangers the ensemble.
+  if (s.slots < 1 || s.slots > s.slots_max) {
     return Invalid("--slots / [zk_executor] worker_slots",
-                   "must be 1 to 2048, it is " + std::to_string(s.slots));
+                   "must be 1 to " + std::to_string(s.slots_max) + ", it is " + std::to_string(s.slots));
   }
   if (s.queues.empty()) {
     return Invalid("--queues / [zk_executor] worker_queues", "names no queue");

@@ -50,6 +50,7 @@ struct Settings {
   std::string http_host;
   int http_port = 0;
   Duration drain_timeout{};
+  int slots_max = 0;  // what slots may be at most, at the start and by command
   Duration kill_grace{};
   Duration relist_interval{};
   std::string journal_dir;  // absolute

@@ -12,6 +12,9 @@ from typing import Any
 
 SECTION = "zk_executor"
 INTEGRATION = "Apache ZooKeeper"
+# For the start of a worker and for the command that changes its slots: each slot in use is an
+# ephemeral node, and a session with many more of them endangers the ensemble.
+WORKER_SLOTS_MAX = 2048
 
 
 def _option(
@@ -90,7 +93,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "straining ZooKeeper. Stay well below the jute.maxbuffer of the ensemble.",
     ),
     "worker_slots": _option(
-        "integer", "16", "32", "How many tasks a worker runs at the same time."
+        "integer",
+        "16",
+        "32",
+        f"How many tasks a worker runs at the same time, 1 to {WORKER_SLOTS_MAX}.",
     ),
     "worker_queues": _option(
         "string",

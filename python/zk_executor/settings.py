@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION
+from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION, WORKER_SLOTS_MAX
 
 _T = TypeVar("_T", int, float)
 
@@ -101,7 +101,7 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
     option = _reader(conf)
     day = 24 * 3600
     return WorkerSettings(
-        slots=_number(option, "worker_slots", int, 1, 2048),
+        slots=_number(option, "worker_slots", int, 1, WORKER_SLOTS_MAX),
         queues=_names(option("worker_queues")) or (_default_queue(),),
         host=_worker_host(option("worker_host")),
         http_port=_number(option, "worker_http_port", int, 0, 65535) or _log_server_port(),

@@ -43,6 +43,7 @@ def read() -> dict[str, Any]:
     from zk_executor.worker import supervise_facts
 
     shared = read_executor_settings(conf)
+    from zk_executor.get_provider_info import WORKER_SLOTS_MAX
     settings = read_worker_settings(conf)
     return {
         "airflow_version": airflow_version,
@@ -59,6 +60,7 @@ def read() -> dict[str, Any]:
         "configured_host": settings.host,
         "hostname": settings.host or get_hostname(),
         "http_host": settings.http_host,
+        "slots_max": WORKER_SLOTS_MAX,
         "http_port": settings.http_port,
         "drain_timeout_ms": int(settings.drain_timeout * 1000),
         "kill_grace_ms": int(settings.kill_grace * 1000),
