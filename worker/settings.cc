@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "common/layout.h"
+#include "common/server_list.h"
 #include "worker/version.h"
 
 namespace zkexec {
@@ -73,7 +74,8 @@ Flags Flags::Parse(int argc, char** argv) {
       ->envname("ZK_WORKER_HTTP_PORT");
   app.add_option("--http-host", flags.http_host, "Address to listen on [worker_http_host]")
       ->envname("ZK_WORKER_HTTP_HOST");
-  app.add_option("--hosts", flags.hosts, "ZooKeeper servers, host:port,… [hosts]")
+  app.add_option("--hosts", flags.hosts,
+                 "ZooKeeper servers, host:port, separated by commas [hosts]")
       ->envname("ZK_WORKER_HOSTS");
   app.add_option("--root", flags.root, "Path of our tree in ZooKeeper [root]")
       ->envname("ZK_WORKER_ROOT");
@@ -142,13 +144,19 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   if (flags.kill_grace_s) {
     s.kill_grace = Duration(static_cast<std::int64_t>(*flags.kill_grace_s * 1000));
   }
-  if (s.hosts.empty()) return Invalid("--hosts / [zk_executor] hosts", "must not be empty");
+  const auto servers = ServerList::Parse(s.hosts);
+  if (!servers) {
+    return Invalid("--hosts / [zk_executor] hosts",
+                   "'" + s.hosts + "' is invalid: " + servers.error().message);
+  }
+  s.hosts = servers->ToString();
   if (const auto layout = Layout::Make(s.root, s.team); !layout) {
     return Invalid("--root / [zk_executor] root", layout.error().message);
   }
   if (s.slots < 1 || s.slots > s.slots_max) {
-    return Invalid("--slots / [zk_executor] worker_slots",
-                   "must be 1 to " + std::to_string(s.slots_max) + ", it is " + std::to_string(s.slots));
+    return Invalid(
+        "--slots / [zk_executor] worker_slots",
+        "must be 1 to " + std::to_string(s.slots_max) + ", it is " + std::to_string(s.slots));
   }
   if (s.queues.empty()) {
     return Invalid("--queues / [zk_executor] worker_queues", "names no queue");

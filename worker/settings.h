@@ -36,7 +36,7 @@ struct Flags {
 };
 
 struct Settings {
-  std::string hosts;
+  std::string hosts;  // as ServerList writes it
   std::string root;
   std::string team;
   std::string digest_auth;  // secret

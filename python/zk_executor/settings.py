@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION, WORKER_SLOTS_MAX
+from zk_executor.servers import InvalidServers, parse_servers
 
 _T = TypeVar("_T", int, float)
 
 SUPERVISORS = ("auto", "native", "airflow")
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error")
-_DEFAULT_ZOOKEEPER_PORT = 2181
 _SHORTEST_SECRET = 8
-_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?$")
 _ROOT = re.compile(r"^(/[A-Za-z0-9_.-]+)+$")
 _MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
@@ -179,16 +178,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _hosts(text: str) -> str:
-    servers = []
-    for server in _names(text):
-        match = _HOST.match(server)
-        port = int(match[2] or _DEFAULT_ZOOKEEPER_PORT) if match else 0
-        if not match or not 0 < port < 65536:
-            raise _invalid("hosts", text, f"{server!r} is not of the form host:port")
-        servers.append(f"{match[1]}:{port}")
-    if not servers:
-        raise _invalid("hosts", text, "must name at least one server, as host:port")
-    return ",".join(servers)
+    try:
+        return parse_servers(text)
+    except InvalidServers as error:
+        raise _invalid("hosts", text, str(error)) from None
 
 
 def _root(text: str) -> str:

@@ -195,6 +195,10 @@ def test_check_config_shows_what_would_be_used_but_no_secret(env) -> None:
     assert done.returncode == 0, done.stderr
     assert "slots=5" in done.stdout
     assert SECRET not in done.stdout + done.stderr
+        (["--slots", "2049"], {}, "must be 1 to 2048, it is 2049"),
+        (["--hosts", "::1:2181"], {}, "--hosts / [zk_executor] hosts: '::1:2181' is invalid"),
+        ([], {"ZK_WORKER_HOSTS": "zk1:2181/a"}, "put it in front of the root"),
+        ([], {"AIRFLOW__ZK_EXECUTOR__HOSTS": "zk1:zk2"}, "the port must be 1 to 65535"),
     assert "a secret key for logs" not in done.stdout + done.stderr
 
 
@@ -213,6 +217,9 @@ def test_worker_killed_by_sigkill_leaves_no_process(make_worker) -> None:
     below = descendants(worker.process.pid)
     assert below
     worker.kill()
+    done = run_worker(env, "--check-config", "--slots", "2048", "--hosts", "zk1 , [::1]")
+    assert done.returncode == 0, done.stderr
+    assert "hosts=zk1:2181,[::1]:2181\n" in done.stdout
     wait_until(
         lambda: not any(is_running(pid) for pid in below),
         "its zygote to end",
