@@ -137,6 +137,22 @@ int Fatal(int code, const std::string& message) {
   return code;
 }
 
+// What an operator should know of this configuration at every start.
+void WarnOfRisks(const Settings& settings) {
+  if (settings.digest_auth.empty()) {
+    spdlog::warn(
+        "ZooKeeper is open: whoever reaches it can kill tasks, drain workers, forge results and "
+        "shut "
+        "schedulers out option=\"[zk_executor] digest_auth\" value=\"\"");
+  }
+  for (const auto& secret : settings.exposed_secrets) {
+    spdlog::warn(
+        "a secret that no worker needs can be read on this host option=\"{}\" risk=\"{}\" "
+        "remedy=\"leave it out of the workers' configuration, or set it empty\"",
+        secret.option, secret.risk);
+  }
+}
+
 // `guardian` is null if the process does not get as far as a session.
 int RunWorker(const Flags& flags, GuardianLink* guardian) {
   BecomeSubreaper();
@@ -157,6 +173,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   if (!layout) return Fatal(kBadConfiguration, layout.error().message);
   const auto sealer = Sealer::Make(settings->secret);
   if (!sealer) return Fatal(kBadConfiguration, sealer.error().message);
+  WarnOfRisks(*settings);
   if (flags.check_config) {
     std::cout << settings->Describe();
     return kDrained;
@@ -200,6 +217,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   options.http_port = (*http)->port();
   options.queues = settings->queues;
   options.slots = settings->slots;
+  options.slots_max = settings->slots_max;
   options.partitions = settings->partitions;
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
@@ -216,7 +234,6 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       api = std::move(*client);
     } else if (supervision.required) {
       return Fatal(kBadConfiguration, client.error().message);
-  options.slots_max = settings->slots_max;
     } else {
       // Airflow's supervisor may make sense of it.
       spdlog::warn("tasks are supervised by Airflow error=\"{}\"", client.error().message);

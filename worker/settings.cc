@@ -118,8 +118,8 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.session_timeout = Duration(handshake.at("session_timeout_ms").get<int>());
     s.partitions = handshake.at("partitions");
     s.slots = flags.slots.value_or(handshake.at("slots"));
-    s.queues = flags.queues ? Split(*flags.queues)
     s.slots_max = handshake.at("slots_max");
+    s.queues = flags.queues ? Split(*flags.queues)
                             : handshake.at("queues").get<std::vector<std::string>>();
     s.hostname = handshake.at("hostname");
     s.name = flags.name.value_or(s.hostname);
@@ -134,6 +134,9 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.base_log_folder = handshake.at("base_log_folder");
     s.log_clock_grace_s = handshake.at("log_clock_grace_s");
     s.airflow_version = handshake.at("airflow_version");
+    for (const auto& one : handshake.value("exposed_secrets", nlohmann::json::array())) {
+      s.exposed_secrets.push_back({one.at("option"), one.at("risk")});
+    }
   } catch (const nlohmann::json::exception& error) {
     return Error{ErrorCode::kInternal, std::string("the zygote's handshake: ") + error.what() +
                                            ": are zk-worker and zk_executor of one version?"};

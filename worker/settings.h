@@ -35,6 +35,12 @@ struct Flags {
   static Flags Parse(int argc, char** argv);
 };
 
+// A secret that the host can read although no worker needs it.
+struct ExposedSecret {
+  std::string option;
+  std::string risk;
+};
+
 struct Settings {
   std::string hosts;  // as ServerList writes it
   std::string root;
@@ -44,13 +50,13 @@ struct Settings {
   Duration session_timeout{};
   int partitions = 0;
   int slots = 0;
+  int slots_max = 0;  // what slots may be at most, at the start and by command
   std::vector<std::string> queues;
   std::string hostname;
   std::string name;  // for people and znodes; an incarnation's suffix follows
   std::string http_host;
   int http_port = 0;
   Duration drain_timeout{};
-  int slots_max = 0;  // what slots may be at most, at the start and by command
   Duration kill_grace{};
   Duration relist_interval{};
   std::string journal_dir;  // absolute
@@ -59,6 +65,7 @@ struct Settings {
   std::string base_log_folder;
   int log_clock_grace_s = 0;
   std::string airflow_version;
+  std::vector<ExposedSecret> exposed_secrets;
 
   // Errors: kInvalid, with the name of the option and what it may be.
   static Result<Settings> Make(const nlohmann::json& handshake, const Flags& flags);

@@ -42,8 +42,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "string",
         "localhost:2181",
         "zk1:2181,zk2:2181,zk3:2181",
-        "The servers of the ZooKeeper ensemble, host:port, separated by commas. The same for "
-        "schedulers and workers.",
+        "The servers of the ZooKeeper ensemble, host:port, separated by commas; without a port "
+        "2181. IPv6 addresses are written in brackets: [2001:db8::7]:2181. The same for schedulers "
+        "and workers.",
     ),
     "root": _option(
         "string",
@@ -56,9 +57,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "string",
         "",
         "airflow:a-password",
-        "user:password with which schedulers and workers sign in to ZooKeeper. Everything is then "
-        "readable for that user only. Empty: no signing in, and whoever reaches ZooKeeper can read "
-        "names and states (workloads stay encrypted).",
+        "user:password with which schedulers and workers sign in to ZooKeeper. Nobody else can "
+        "then read or change what is there. Empty: no signing in, and whoever reaches ZooKeeper "
+        "can do all that schedulers and workers do, but for reading workloads, which stay "
+        "encrypted: kill tasks, drain workers, forge results, remove what waits, shut schedulers "
+        "out. Schedulers and workers say so at each start.",
         sensitive=True,
     ),
     "session_timeout": _option(
