@@ -137,7 +137,7 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     # The port from which the API server fetches the logs of running tasks.
     worker = ZkWorker(
         FOLDER,
-        airflow.env,
+        airflow.worker_env,
         name="localhost",
         slots=options.slots,
         http_port=airflow.log_port,

@@ -17,7 +17,7 @@ from devstack import AirflowStack, ZkWorker, ZooKeeperServer, zk_executor_option
 
 pytestmark = pytest.mark.e2e
 
-DAG = '''\
+DAG = """\
 import json
 import os
 from pathlib import Path
@@ -51,9 +51,7 @@ def looks_around(report="/nowhere"):
 
 
 looks_around()
-'''
-# What only schedulers and API servers need.
-NOT_FOR_WORKERS = ("AIRFLOW__API_AUTH__", "AIRFLOW__DATABASE__", "AIRFLOW__CORE__FERNET_KEY")
+"""
 OURS = (
     "AIRFLOW__API__SECRET_KEY",
     "AIRFLOW__API_AUTH__JWT_SECRET",
@@ -86,14 +84,6 @@ def stack(session_folder: Path, airflow_database: Callable[[], str]) -> Iterator
             yield airflow
 
 
-def worker_environment(stack: AirflowStack, home: Path) -> dict[str, str]:
-    """README's configuration of a worker: the stack's, without what is not for workers."""
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "airflow.cfg").write_text("[api_auth]\njwt_secret =\n")
-    kept = {key: v for key, v in stack.env.items() if not key.startswith(NOT_FOR_WORKERS)}
-    return {**kept, "AIRFLOW_HOME": str(home)}
-
-
 def look_around(stack: AirflowStack, env: Mapping[str, str], folder: Path) -> tuple[dict, str]:
     """What a task sees on a worker with that environment, and what the worker has logged."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,10 +101,13 @@ def look_around(stack: AirflowStack, env: Mapping[str, str], folder: Path) -> tu
 def test_a_worker_without_the_signing_key_and_the_database_runs_tasks(
     stack: AirflowStack, tmp_path: Path
 ) -> None:
-    env = worker_environment(stack, tmp_path / "home")
-    assert not [name for name in env if "JWT" in name or "SQL_ALCHEMY" in name]
+    home = tmp_path / "home"  # where Airflow makes an airflow.cfg of its own
+    env = {**stack.worker_env, "AIRFLOW_HOME": str(home)}
+    known = {value for name, value in env.items() if "JWT" in name or "SQL_ALCHEMY" in name}
+    assert known == {""}
     seen, output = look_around(stack, env, tmp_path / "bare")
-    assert seen["conf"]["api_auth.jwt_secret"] == ""
+    assert stack.env["AIRFLOW__API_AUTH__JWT_SECRET"] not in json.dumps(seen)
+    assert "jwt_secret = " in (home / "airflow.cfg").read_text()
     assert "can be read on this host" not in output
     assert "ZooKeeper is open" not in output
     # The native supervisor ran it, and the API server can show its log.

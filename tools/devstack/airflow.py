@@ -21,6 +21,9 @@ from devstack.zookeeper import ZooKeeperServer
 
 ZK_EXECUTOR = "ZkExecutor:zk_executor.ZkExecutor"
 
+# Variables of options that README keeps from workers.
+NOT_FOR_WORKERS = ("AIRFLOW__API_AUTH__", "AIRFLOW__DATABASE__", "AIRFLOW__CORE__FERNET_KEY")
+
 COMPONENTS = {
     "api-server": ("api-server", "--workers", "1"),
     "scheduler": ("scheduler",),
@@ -115,6 +118,15 @@ class AirflowStack:
             "NO_PROXY": "*",
             **ours,
         }
+
+    @property
+    def worker_env(self) -> dict[str, str]:
+        """What of env workers need: no signing key, no database, no key for its passwords."""
+        kept = {
+            name: value for name, value in self.env.items() if not name.startswith(NOT_FOR_WORKERS)
+        }
+        # Empty wins over what Airflow invents for a new airflow.cfg.
+        return {**kept, "AIRFLOW__API_AUTH__JWT_SECRET": ""}
 
     def command(self, name: str, *arguments: str) -> Child:
         """An airflow command in this environment, not started; its log is <name>.log."""
