@@ -10,7 +10,7 @@ FUZZ_ARGS ?=
 .DEFAULT_GOAL := help
 FRESH_ARGS ?=
 .PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python sim model fuzz conformance \
-        integration e2e chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+        integration chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
 help: ## this text
@@ -86,9 +86,6 @@ conformance: bootstrap ## tasks under our supervisor and under Airflow's: same r
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
-
-e2e: bootstrap ## with everything, slow
-	@$(SUITES) e2e
 
 bench: bench-dispatch bench-tasks bench-locks bench-config ## all benchmarks
 
