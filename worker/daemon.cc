@@ -90,6 +90,7 @@ class MetricsObserver : public Observer {
     metrics_.Supervised(by, reason);
   }
   void OnForked(const std::string& how) override { metrics_.Forked(how); }
+  void OnRunFault() override { metrics_.RunFault(); }
   void OnTemplateParsed(const std::string& how) override { metrics_.TemplateParsed(how); }
 
  private:
@@ -229,7 +230,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   auto supervision = NativeLauncher::Options::Make(zygote.configuration());
   std::unique_ptr<ApiClient> api;
   if (supervision.on && supervision.refusal.empty()) {
-    auto client = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+    const auto wanted = ApiClient::Options::Make(zygote.configuration());
+    auto client = wanted ? ApiClient::Open(*wanted, loop) : wanted.error();
     if (client) {
       api = std::move(*client);
     } else if (supervision.required) {

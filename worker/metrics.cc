@@ -87,6 +87,10 @@ struct WorkerMetrics::Impl {
   Gauge& template_memory = MakeGauge(registry, "zkexec_worker_templates_memory_bytes",
                                      "Proportional set size of the templates, together.")
                                .Add({});
+  Counter& run_faults =
+      MakeCounter(registry, "zkexec_worker_run_faults_total",
+                  "Runs that ended because of a fault of the worker's own; its log says which.")
+          .Add({});
   Counter& journal_failures =
       MakeCounter(registry, "zkexec_worker_journal_failures_total",
                   "Failed attempts to write the journal of results that wait for ZooKeeper.")
@@ -151,6 +155,8 @@ void WorkerMetrics::SetTemplates(std::size_t count, std::int64_t bytes) {
   impl_->templates.Set(static_cast<double>(count));
   impl_->template_memory.Set(static_cast<double>(bytes));
 }
+
+void WorkerMetrics::RunFault() { impl_->run_faults.Increment(); }
 
 void WorkerMetrics::JournalFailed() { impl_->journal_failures.Increment(); }
 

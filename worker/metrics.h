@@ -48,6 +48,7 @@ class WorkerMetrics {
   void SetTemplates(std::size_t count, std::int64_t bytes);
 
   // The journal could not be written.
+  void RunFault();
   void JournalFailed();
 
   // The text format, version 0.0.4.

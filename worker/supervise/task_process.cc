@@ -83,8 +83,10 @@ void TaskProcess::SetListener(Listener* listener) {
 
 void TaskProcess::Watch(Stream* stream) {
   if (stream->fd < 0 || stream->watch != 0) return;
-  stream->watch = poller_.Add(stream->fd, EPOLLIN,
-                              [this, stream](std::uint32_t events) { OnReady(stream, events); });
+  stream->watch = poller_.Add(stream->fd, EPOLLIN, [this, stream](std::uint32_t events) {
+    if (listener_ == nullptr) return OnReady(stream, events);
+    listener_->Guard([&] { OnReady(stream, events); });
+  });
 }
 
 void TaskProcess::OnReady(Stream* stream, std::uint32_t events) {

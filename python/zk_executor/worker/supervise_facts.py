@@ -14,6 +14,8 @@ import os
 import sys
 from typing import Any
 
+from zk_executor.worker import api_proxy
+
 # Of airflow.sdk.execution_time's schema.json: the messages between a task and its
 # supervisor. With another one, some message may mean something else.
 VERIFIED_SCHEMAS = frozenset(
@@ -35,6 +37,7 @@ def schema_digest() -> str:
 
 def read(conf: Any) -> dict[str, Any]:
     """Return the facts, all plain JSON. Imports Airflow's SDK."""
+    from airflow.executors.base_executor import get_execution_api_server_url
     from airflow.sdk._shared.secrets_masker import DEFAULT_SENSITIVE_FIELDS
     from airflow.sdk.api.datamodels._generated import API_VERSION
     from airflow.sdk.execution_time import supervisor
@@ -43,8 +46,9 @@ def read(conf: Any) -> dict[str, Any]:
     extra = conf.get("core", "sensitive_var_conn_names", fallback="") or ""
     names |= {name.strip().lower() for name in extra.split(",") if name.strip()}
     remote, processors = _remote_logs()
+    proxy = api_proxy.choose(get_execution_api_server_url())
     return {
-        "refusal": _refusal(conf, processors),
+        "refusal": _refusal(conf, processors) or proxy.refusal,
         "foreign_queues": sorted(_foreign_queues(conf)),
         "api_version": API_VERSION,
         "user_agent": _user_agent(),
@@ -72,6 +76,9 @@ def read(conf: Any) -> dict[str, Any]:
         "public_ca_file": _public_ca_file(conf),
         "certificate_file": conf.get("api", "client_ssl_cert", fallback="") or "",
         "key_file": conf.get("api", "client_ssl_key", fallback="") or "",
+        "proxy_url": proxy.url,
+        "proxy_user": proxy.user,
+        "proxy_password": proxy.password,
     }
 
 
