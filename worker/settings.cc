@@ -49,6 +49,18 @@ std::vector<std::string> Split(const std::string& list) {
   return words;
 }
 
+// What zk_executor/settings.py allows for the options.
+constexpr int kKillGraceMaxS = 24 * 3600;
+constexpr int kDrainTimeoutMaxS = 30 * kKillGraceMaxS;
+
+// Errors: kInvalid, also for what is no number.
+Result<Duration> Seconds(double seconds, int max) {
+  if (!(seconds >= 0 && seconds <= max)) {
+    return Error{ErrorCode::kInvalid, "must be 0 to " + std::to_string(max) + " seconds"};
+  }
+  return Duration(static_cast<std::int64_t>(seconds * 1000));
+}
+
 Error Invalid(const std::string& option, const std::string& why) {
   return Error{ErrorCode::kInvalid, option + ": " + why};
 }
@@ -142,10 +154,16 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
                                            ": are zk-worker and zk_executor of one version?"};
   }
   if (flags.drain_timeout_s) {
-    s.drain_timeout = Duration(static_cast<std::int64_t>(*flags.drain_timeout_s * 1000));
+    const auto time = Seconds(*flags.drain_timeout_s, kDrainTimeoutMaxS);
+    if (!time) {
+      return Invalid("--drain-timeout / [zk_executor] drain_timeout", time.error().message);
+    }
+    s.drain_timeout = *time;
   }
   if (flags.kill_grace_s) {
-    s.kill_grace = Duration(static_cast<std::int64_t>(*flags.kill_grace_s * 1000));
+    const auto time = Seconds(*flags.kill_grace_s, kKillGraceMaxS);
+    if (!time) return Invalid("--kill-grace / [zk_executor] kill_grace", time.error().message);
+    s.kill_grace = *time;
   }
   const auto servers = ServerList::Parse(s.hosts);
   if (!servers) {
@@ -168,12 +186,6 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   if (s.http_port < 0 || s.http_port > 65535) {
     return Invalid("--http-port / [zk_executor] worker_http_port",
                    "must be 0 to 65535, it is " + std::to_string(s.http_port));
-  }
-  if (s.drain_timeout < Duration{0}) {
-    return Invalid("--drain-timeout / [zk_executor] drain_timeout", "must not be negative");
-  }
-  if (s.kill_grace < Duration{0}) {
-    return Invalid("--kill-grace / [zk_executor] kill_grace", "must not be negative");
   }
   if (!std::filesystem::path(s.journal_dir).is_absolute()) {
     return Invalid("--journal-dir / [zk_executor] worker_journal_dir",

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace zkexec {
 namespace {
 
@@ -67,6 +69,32 @@ TEST(SettingsTest, TakesSlotsUpToTheBoundThatThePythonSideNames) {
     EXPECT_EQ(
         settings.error().message,
         "--slots / [zk_executor] worker_slots: must be 1 to 64, it is " + std::to_string(slots));
+  }
+}
+
+TEST(SettingsTest, TakesTimesInTheRangeOfTheOptionsAndRefusesWhatIsNoNumber) {
+  const double day = 24 * 3600;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double seconds : {0.0, 0.5, day}) {
+    Flags flags;
+    flags.drain_timeout_s = seconds;
+    flags.kill_grace_s = seconds;
+    const auto settings = Settings::Make(Handshake(), flags);
+    ASSERT_TRUE(settings) << settings.error().message;
+    EXPECT_EQ(settings->drain_timeout.count(), seconds * 1000);
+    EXPECT_EQ(settings->kill_grace.count(), seconds * 1000);
+  }
+  for (const double seconds : {-0.5, nan, infinity, 1e300, 31 * day}) {
+    Flags drain;
+    drain.drain_timeout_s = seconds;
+    const auto refused = Settings::Make(Handshake(), drain);
+    ASSERT_FALSE(refused) << seconds;
+    EXPECT_EQ(refused.error().message,
+              "--drain-timeout / [zk_executor] drain_timeout: must be 0 to 2592000 seconds");
+    Flags grace;
+    grace.kill_grace_s = seconds;
+    EXPECT_FALSE(Settings::Make(Handshake(), grace)) << seconds;
   }
 }
 
