@@ -20,7 +20,7 @@
 #include "worker/agent.h"
 #include "worker/file_journal.h"
 #include "worker/guardian.h"
-#include "worker/http_server.h"
+#include "worker/http/http_server.h"
 #include "worker/metrics.h"
 #include "worker/orphans.h"
 #include "worker/retire.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/http_server.h"
+#include "worker/http/http_server.h"
 
 #include <cpprest/http_listener.h>
 #include <pplx/threadpool.h>
@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "worker/listen_address.h"
-#include "worker/log_file.h"
+#include "worker/http/listen_address.h"
+#include "worker/http/log_file.h"
 #include "worker/web_threads.h"
 
 namespace zkexec {

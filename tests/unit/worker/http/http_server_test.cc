@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/http_server.h"
+#include "worker/http/http_server.h"
 
 #include <arpa/inet.h>
 #define _TURN_OFF_PLATFORM_STRING  // else cpprest defines a macro U, which gtest cannot stand
@@ -19,7 +19,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/worker/log_token.h"
+#include "tests/unit/worker/http/log_token.h"
 #include "tests/unit/worker/temp_folder.h"
 
 namespace zkexec {

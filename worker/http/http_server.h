@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/result.h"
-#include "worker/log_access.h"
+#include "worker/http/log_access.h"
 
 namespace zkexec {
 

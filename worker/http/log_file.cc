@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/log_file.h"
+#include "worker/http/log_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
