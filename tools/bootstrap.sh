@@ -24,7 +24,7 @@ readonly CONSTRAINTS=constraints-airflow-3.3.2-py3.11.txt
 
 readonly DEMO_PACKAGES=(
   build-essential cmake ninja-build ccache pkg-config
-  libzookeeper-st-dev libcpprest-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev
+  libzookeeper-st-dev libcpprest-dev libboost-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev
   libspdlog-dev libcli11-dev nlohmann-json3-dev libmsgpack-cxx-dev libjwt-dev libssl-dev libzstd-dev zlib1g-dev
   python3-dev python3-venv python3-pybind11
   zookeeper libslf4j-java openjdk-17-jre-headless

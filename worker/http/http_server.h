@@ -1,58 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// HttpServer: task logs, metrics and health of one worker. http_server.cc alone includes cpprest.
+// HttpServer: task logs, metrics and health of one worker. What it serves is in pages.h.
 #pragma once
 
-#include <cstdint>
-#include <functional>
+#include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 
 #include "common/result.h"
 #include "worker/http/log_access.h"
+#include "worker/http/pages.h"
 
 namespace zkexec {
 
-// Routes, all of them GET and HEAD (other methods: 405, other paths: 404):
-//   /log/<path>     a task log, if LogAccess allows it
-//   /metrics        the Prometheus text format
-//   /health/live    200 or 503, JSON
-//   /health/ready   200 or 503, JSON
-// Every response has a Content-Length and is neither chunked nor compressed:
-// Airflow's API server takes a log without Content-Length for an empty one. A
-// log that grows while it is served is cut at the size it had when opened; one
-// that shrinks ends in a broken connection.
+// GET and HEAD only (other methods: 405), no request bodies (413), heads of at most 16 KiB (431).
+// Every answer has a Content-Length and is neither chunked nor compressed.
 //
-// Threads:  Open() and Close() from the owner's thread, never from a handler.
-//           Handlers and LogAccess are called on cpprest's four threads, which
-//           block all signals.
-// Lifetime: borrows `logs` until Close() returns; no handler runs after that.
-// Limits:   IPv4 only. cpprest has no timeouts and no limits on request size
-//           or connections: keep the port inside the cluster.
+// Threads:  Open() and Close() from the owner's thread, never from a handler. One thread of the
+//           server's own has every connection; four more read log files, so that a slow disk holds
+//           up other logs at worst. All block all signals.
+// Lifetime: keeps copies of `logs` and of the handlers. Close() waits for what runs, but not for
+//           ever for a file system that hangs: then LogAccess and Handlers::epoch_s may be in use
+//           until that ends. No other handler runs after Close().
+// Limits:   `connections_max` connections, each with one log file at most, so at most twice as many
+//           descriptors and a few. One more takes the place of the one that has been idle longest,
+//           because whoever could fill all places with idle ones would lock everybody out; if none
+//           is idle it gets a 503 and is closed. Without a free descriptor the server makes one
+//           free in the same way, and accepts again after a pause.
 class HttpServer {
  public:
   struct Options {
-    std::string host = "0.0.0.0";  // address or name to listen on
+    std::string host = "0.0.0.0";  // see Listener::Open
     int port = 0;                  // 0 = any free port
+    std::size_t connections_max = 256;
+    // ConnectionLimits says what these bound.
+    std::chrono::milliseconds request_timeout{30000};
+    std::chrono::milliseconds progress_timeout{30000};
   };
-
-  struct Health {
-    bool ok = false;
-    std::string json;  // the response body
-  };
-
-  // The first three are required. Each must be thread-safe and return soon.
-  struct Handlers {
-    std::function<std::string()> metrics_text;
-    std::function<Health()> live;
-    std::function<Health()> ready;
-    // Told of each log request that was not answered with 200, for the
-    // worker's own log: the API server shows its user only a general hint.
-    std::function<void(int status, const std::string& reason)> log_refused = nullptr;
-    std::function<std::int64_t()> epoch_s = nullptr;  // default: the system clock
-  };
+  using Health = HttpHealth;
+  using Handlers = HttpHandlers;
 
   // Binds and serves at once. Blocks shortly.
-  // Errors: kInvalid (port taken, no such host; the message says which).
+  // Errors: kInvalid (port taken, no such host; the message says which), kUnavailable (no threads
+  //         or descriptors).
   static Result<std::unique_ptr<HttpServer>> Open(const Options& options, const LogAccess& logs,
                                                   Handlers handlers);
   ~HttpServer();  // closes
@@ -65,7 +55,7 @@ class HttpServer {
   void Close();
 
  private:
-  struct Impl;
+  class Impl;
   explicit HttpServer(std::unique_ptr<Impl> impl);
   const std::unique_ptr<Impl> impl_;
 };

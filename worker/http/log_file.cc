@@ -37,6 +37,13 @@ Result<LogFile> LogFile::Open(const std::string& path) {
 LogFile::LogFile(LogFile&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), size_(other.size_), offset_(other.offset_) {}
 
+LogFile& LogFile::operator=(LogFile&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  size_ = other.size_;
+  offset_ = other.offset_;
+  return *this;
+}
+
 LogFile::~LogFile() {
   if (fd_ >= 0) close(fd_);
 }

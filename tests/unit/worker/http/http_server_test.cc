@@ -1,145 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/http/http_server.h"
 
-#include <arpa/inet.h>
-#define _TURN_OFF_PLATFORM_STRING  // else cpprest defines a macro U, which gtest cannot stand
-#include <cpprest/http_client.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <cctype>
 #include <filesystem>
 #include <fstream>
-#include <memory>
-#include <mutex>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "tests/unit/worker/http/log_token.h"
-#include "tests/unit/worker/temp_folder.h"
+#include "tests/unit/worker/http/http_server_fixture.h"
 
 namespace zkexec {
 namespace {
 
-using web::http::http_request;
-using web::http::http_response;
-using web::http::client::http_client;
-
 constexpr char kLog[] = "dag_id=d/run_id=manual__2026-01-02T03:04:05+00:00/attempt=1.log";
 
-std::unique_ptr<HttpServer> MustOpen(const LogAccess& logs, const HttpServer::Handlers& handlers) {
-  auto opened = HttpServer::Open({.host = "127.0.0.1", .port = 0}, logs, handlers);
-  if (!opened) throw std::runtime_error(opened.error().message);
-  return std::move(*opened);
-}
-
-// Sends the bytes as they are; cpprest's client would tidy them up. Returns all
-// that comes until the server hangs up, or with `until`, until this was seen.
-class RawConnection {
- public:
-  explicit RawConnection(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  RawConnection(const RawConnection&) = delete;
-  RawConnection& operator=(const RawConnection&) = delete;
-  ~RawConnection() { close(fd_); }
-
-  void Write(const std::string& bytes) const {
-    EXPECT_EQ(send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
-  }
-  std::string Read(const std::string& until = "") const {
-    std::string all;
-    char buffer[65536];
-    while (until.empty() || all.find(until) == std::string::npos) {
-      const auto got = recv(fd_, buffer, sizeof(buffer), 0);
-      if (got < 0) ADD_FAILURE() << "no end of response after: " << all.substr(0, 500);
-      if (got <= 0) break;
-      all.append(buffer, static_cast<std::size_t>(got));
-    }
-    return all;
-  }
-
- private:
-  int fd_;
-};
-
-// Not inlined: tests/tsan.supp names it.
-[[gnu::noinline]] http_response FetchWithCpprest(int port, const std::string& method,
-                                                 const std::string& path,
-                                                 const std::string& token) {
-  http_client client("http://127.0.0.1:" + std::to_string(port));
-  http_request request(method);
-  request.set_request_uri(path);
-  if (!token.empty()) request.headers().add("Authorization", token);
-  return client.request(request).get();
-}
-
-class HttpServerTest : public ::testing::Test {
- protected:
-  http_response Request(const std::string& method, const std::string& path,
-                        const std::string& token = "") const {
-    return FetchWithCpprest(server_->port(), method, path, token);
-  }
-  http_response GetLog(const std::string& name) const {
-    return Request("GET", "/log/" + name, LogToken{.filename = name}.Encode());
-  }
-  static std::string Body(const http_response& response) {
-    const auto bytes = response.extract_vector().get();
-    return {bytes.begin(), bytes.end()};
-  }
-  static std::string Header(const http_response& response, const std::string& name) {
-    std::string value = "(none)";
-    response.headers().match(name, value);
-    return value;
-  }
-  // One request in plain text, the connection closed after it.
-  std::string Raw(const std::string& request_line, const std::string& headers = "") const {
-    const RawConnection connection(server_->port());
-    connection.Write(request_line + "\r\nHost: x\r\nConnection: close\r\n" + headers + "\r\n");
-    return connection.Read();
-  }
-  static std::string Authorization(const std::string& filename) {
-    return "Authorization: " + LogToken{.filename = filename}.Encode() + "\r\n";
-  }
-
-  TempFolder folder_;
-  LogAccess logs_{folder_.path().string(), kTestSecret, kTestGrace};
-  std::atomic<bool> ready_{true};
-  std::mutex mutex_;
-  std::vector<std::string> refused_;  // guarded by mutex_
-  HttpServer::Handlers handlers_{
-      .metrics_text = [] { return std::string("up 1\n"); },
-      .live = [] { return HttpServer::Health{true, R"({"live":true})"}; },
-      .ready = [this] { return HttpServer::Health{ready_, R"({"zookeeper":"connecting"})"}; },
-      .log_refused =
-          [this](int status, const std::string& reason) {
-            const std::lock_guard lock(mutex_);
-            refused_.push_back(std::to_string(status) + " " + reason);
-          },
-      .epoch_s = [] { return kTestNow; },
-  };
-  std::unique_ptr<HttpServer> server_ = MustOpen(logs_, handlers_);
-};
+class HttpServerTest : public HttpServerFixture {};
 
 TEST_F(HttpServerTest, ServesLogWithContentLength) {
   folder_.Write(kLog, "one\ntwo\n");
   const auto response = GetLog(kLog);
-  EXPECT_EQ(response.status_code(), 200);
-  EXPECT_EQ(Header(response, "Content-Length"), "8");
-  EXPECT_EQ(Header(response, "Transfer-Encoding"), "(none)");
-  EXPECT_EQ(Header(response, "Content-Encoding"), "(none)");
-  EXPECT_EQ(Body(response), "one\ntwo\n");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("Content-Length"), "8");
+  EXPECT_EQ(response.Header("Transfer-Encoding"), "(none)");
+  EXPECT_EQ(response.Header("Content-Encoding"), "(none)");
+  EXPECT_EQ(response.body, "one\ntwo\n");
 }
 
 TEST_F(HttpServerTest, ServesLogWithEncodedName) {
@@ -147,7 +34,7 @@ TEST_F(HttpServerTest, ServesLogWithEncodedName) {
   const auto response = Request(
       "GET", "/log/dag_id=d/run_id=manual__2026-01-02T03%3A04%3A05+00%3A00/attempt=1.log?a=b",
       LogToken{.filename = kLog}.Encode());
-  EXPECT_EQ(response.status_code(), 200);
+  EXPECT_EQ(response.status, 200);
 }
 
 // Asked to compress, as requests does on every call.
@@ -162,9 +49,9 @@ TEST_F(HttpServerTest, DoesNotCompressLog) {
 TEST_F(HttpServerTest, ServesEmptyLog) {
   folder_.Write("empty.log", "");
   const auto response = GetLog("empty.log");
-  EXPECT_EQ(response.status_code(), 200);
-  EXPECT_EQ(Header(response, "Content-Length"), "0");
-  EXPECT_EQ(Body(response), "");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("Content-Length"), "0");
+  EXPECT_EQ(response.body, "");
 }
 
 TEST_F(HttpServerTest, ServesLargeBinaryLogUnchanged) {
@@ -172,8 +59,8 @@ TEST_F(HttpServerTest, ServesLargeBinaryLogUnchanged) {
   for (int i = 0; text.size() < 3'000'000; ++i) text += std::to_string(i) + '\0' + '\xff' + "\r\n";
   folder_.Write("large.log", text);
   const auto response = GetLog("large.log");
-  EXPECT_EQ(Header(response, "Content-Length"), std::to_string(text.size()));
-  EXPECT_TRUE(Body(response) == text);
+  EXPECT_EQ(response.Header("Content-Length"), std::to_string(text.size()));
+  EXPECT_TRUE(response.body == text);
 }
 
 // A running task appends while its log is being read. The response ends where
@@ -181,8 +68,8 @@ TEST_F(HttpServerTest, ServesLargeBinaryLogUnchanged) {
 TEST_F(HttpServerTest, CutsLogThatGrowsWhileServed) {
   const std::string before(8'000'000, 'a');  // more than the sockets' buffers hold
   folder_.Write("a.log", before);
-  const RawConnection connection(server_->port());
-  connection.Write("GET /log/a.log HTTP/1.1\r\nHost: x\r\n" + Authorization("a.log") + "\r\n");
+  const RawClient connection(server_->port());
+  connection.Write(LogRequest("a.log"));
   std::string reply = connection.Read("\r\n\r\n");
   std::ofstream(folder_.path() / "a.log", std::ios::app) << std::string(100'000, 'b');
   connection.Write("GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
@@ -195,8 +82,8 @@ TEST_F(HttpServerTest, CutsLogThatGrowsWhileServed) {
 // Better a visibly broken response than one filled up with something.
 TEST_F(HttpServerTest, HangsUpWhenLogShrinksWhileServed) {
   folder_.Write("a.log", std::string(8'000'000, 'a'));
-  const RawConnection connection(server_->port());
-  connection.Write("GET /log/a.log HTTP/1.1\r\nHost: x\r\n" + Authorization("a.log") + "\r\n");
+  const RawClient connection(server_->port());
+  connection.Write(LogRequest("a.log"));
   std::string reply = connection.Read("\r\n\r\n");
   std::filesystem::resize_file(folder_.path() / "a.log", 10);
   reply += connection.Read();
@@ -219,9 +106,9 @@ TEST_F(HttpServerTest, ExplainsRefusalToCallerAndOwner) {
   folder_.Write(kLog, "x");
   const auto response = Request("GET", std::string("/log/") + kLog,
                                 LogToken{.filename = kLog, .secret = "other"}.Encode());
-  EXPECT_EQ(response.status_code(), 403);
-  EXPECT_NE(Body(response).find("secret_key"), std::string::npos);
-  EXPECT_EQ(Request("GET", std::string("/log/") + kLog).status_code(), 403);
+  EXPECT_EQ(response.status, 403);
+  EXPECT_NE(response.body.find("secret_key"), std::string::npos);
+  EXPECT_EQ(Request("GET", std::string("/log/") + kLog).status, 403);
   const std::lock_guard lock(mutex_);
   ASSERT_EQ(refused_.size(), 2U);
   EXPECT_TRUE(refused_[0].starts_with("403 the token's signature")) << refused_[0];
@@ -236,36 +123,34 @@ TEST_F(HttpServerTest, RefusesPathsThatLeaveTheFolder) {
   }
 }
 
-TEST_F(HttpServerTest, ReportsMissingLogAs404) {
-  EXPECT_EQ(GetLog("missing.log").status_code(), 404);
-}
+TEST_F(HttpServerTest, ReportsMissingLogAs404) { EXPECT_EQ(GetLog("missing.log").status, 404); }
 
 TEST_F(HttpServerTest, ServesMetrics) {
   const auto response = Request("GET", "/metrics");
-  EXPECT_EQ(response.status_code(), 200);
-  EXPECT_EQ(Header(response, "Content-Type"), "text/plain; version=0.0.4");
-  EXPECT_EQ(Body(response), "up 1\n");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.Header("Content-Type"), "text/plain; version=0.0.4");
+  EXPECT_EQ(response.body, "up 1\n");
 }
 
 TEST_F(HttpServerTest, ReportsHealth) {
-  EXPECT_EQ(Request("GET", "/health/live").status_code(), 200);
-  EXPECT_EQ(Request("GET", "/health/ready").status_code(), 200);
+  EXPECT_EQ(Request("GET", "/health/live").status, 200);
+  EXPECT_EQ(Request("GET", "/health/ready").status, 200);
   ready_ = false;
   const auto response = Request("GET", "/health/ready");
-  EXPECT_EQ(response.status_code(), 503);
-  EXPECT_EQ(Header(response, "Content-Type"), "application/json");
-  EXPECT_EQ(Body(response), R"({"zookeeper":"connecting"})");
-  EXPECT_EQ(Request("GET", "/health/live").status_code(), 200);
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.Header("Content-Type"), "application/json");
+  EXPECT_EQ(response.body, R"({"zookeeper":"connecting"})");
+  EXPECT_EQ(Request("GET", "/health/live").status, 200);
 }
 
 TEST_F(HttpServerTest, RefusesOtherPathsAndMethods) {
   for (const char* path : {"/", "/log", "/health", "/metrics/x", "/nothing"}) {
-    EXPECT_EQ(Request("GET", path).status_code(), 404) << path;
+    EXPECT_EQ(Request("GET", path).status, 404) << path;
   }
   for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS", "TRACE"}) {
     const auto response = Request(method, "/metrics");
-    EXPECT_EQ(response.status_code(), 405) << method;
-    EXPECT_EQ(Header(response, "Allow"), "GET, HEAD") << method;
+    EXPECT_EQ(response.status, 405) << method;
+    EXPECT_EQ(response.Header("Allow"), "GET, HEAD") << method;
   }
 }
 
@@ -273,7 +158,7 @@ TEST_F(HttpServerTest, SurvivesNonsense) {
   for (const char* line : {"GET", "GET /%zz HTTP/1.1", "\x16\x03\x01", "GET /\xff HTTP/1.1"}) {
     EXPECT_TRUE(Raw(line).starts_with("HTTP/1.1 4")) << line;
   }
-  EXPECT_EQ(Request("GET", "/health/live").status_code(), 200);
+  EXPECT_EQ(Request("GET", "/health/live").status, 200);
 }
 
 TEST_F(HttpServerTest, AnswersManyClientsAtOnce) {
@@ -301,13 +186,13 @@ TEST_F(HttpServerTest, NamesPortThatIsTaken) {
   EXPECT_NE(second.error().message.find("port " + std::to_string(server_->port()) + " is taken"),
             std::string::npos)
       << second.error().message;
-  EXPECT_EQ(Request("GET", "/metrics").status_code(), 200);
+  EXPECT_EQ(Request("GET", "/metrics").status, 200);
 }
 
 TEST_F(HttpServerTest, RejectsImpossibleAddress) {
   for (const HttpServer::Options& options :
-       {HttpServer::Options{"::1", 0}, HttpServer::Options{"no.such.host.invalid", 0},
-        HttpServer::Options{"192.0.2.1", 0}, HttpServer::Options{"127.0.0.1", 65536}}) {
+       {HttpServer::Options{"no.such.host.invalid", 0}, HttpServer::Options{"192.0.2.1", 0},
+        HttpServer::Options{"127.0.0.1", 65536}}) {
     const auto opened = HttpServer::Open(options, logs_, handlers_);
     ASSERT_FALSE(opened) << options.host;
     EXPECT_EQ(opened.error().code, ErrorCode::kInvalid) << options.host;
@@ -316,8 +201,8 @@ TEST_F(HttpServerTest, RejectsImpossibleAddress) {
 
 TEST_F(HttpServerTest, FreesPortWhenClosed) {
   const int port = server_->port();
-  const RawConnection idle(port);
-  const RawConnection kept_alive(port);
+  const RawClient idle(port);
+  const RawClient kept_alive(port);
   kept_alive.Write("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n");
   kept_alive.Read("}");
   server_->Close();
@@ -327,14 +212,14 @@ TEST_F(HttpServerTest, FreesPortWhenClosed) {
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ((*again)->port(), port);
   server_ = std::move(*again);
-  EXPECT_EQ(Request("GET", "/health/live").status_code(), 200);
+  EXPECT_EQ(Request("GET", "/health/live").status, 200);
 }
 
 // A client that reads slowly must not keep the worker from exiting.
 TEST_F(HttpServerTest, ClosesWhileLogIsBeingServed) {
   folder_.Write("a.log", std::string(8'000'000, 'a'));
-  const RawConnection connection(server_->port());
-  connection.Write("GET /log/a.log HTTP/1.1\r\nHost: x\r\n" + Authorization("a.log") + "\r\n");
+  const RawClient connection(server_->port());
+  connection.Write(LogRequest("a.log"));
   connection.Read("\r\n\r\n");
   server_->Close();
 }
