@@ -20,7 +20,8 @@
 #include "worker/agent.h"
 #include "worker/file_journal.h"
 #include "worker/guardian.h"
-#include "worker/http_server.h"
+#include "worker/http/http_server.h"
+#include "worker/http/listener.h"
 #include "worker/metrics.h"
 #include "worker/orphans.h"
 #include "worker/retire.h"
@@ -193,6 +194,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   handlers.log_refused = [](int status, const std::string& reason) {
     spdlog::warn("log request refused status={} reason=\"{}\"", status, reason);
   };
+  handlers.answered = [&metrics](int status) { metrics.HttpAnswered(std::to_string(status)); };
+  handlers.dropped = [&metrics](const std::string& reason) { metrics.HttpDropped(reason); };
   const auto http = HttpServer::Open({settings->http_host, settings->http_port}, logs, handlers);
   if (!http) return Fatal(kPortTaken, http.error().message);
 
@@ -282,13 +285,14 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {
       told_ready = true;
-      spdlog::info("worker ready name={} http={}:{}", options.worker, settings->http_host,
-                   (*http)->port());
+      spdlog::info("worker ready name={} http={}", options.worker,
+                   HostAndPort(settings->http_host, (*http)->port()));
     }
     if (agent.drained() || !zygote.fatal().empty()) loop.Stop();
   });
-  spdlog::info("worker starting name={} version={} hosts={} root={} http={}:{}", options.worker,
-               kVersion, settings->hosts, settings->root, settings->http_host, (*http)->port());
+  spdlog::info("worker starting name={} version={} hosts={} root={} http={}", options.worker,
+               kVersion, settings->hosts, settings->root,
+               HostAndPort(settings->http_host, (*http)->port()));
   loop.Run();
   launcher.SetListener(nullptr);
   zk.SetListener(nullptr);

@@ -10,6 +10,7 @@
 
 #include "common/layout.h"
 #include "common/server_list.h"
+#include "worker/http/listener.h"
 #include "worker/version.h"
 
 namespace zkexec {
@@ -208,7 +209,7 @@ std::string Settings::Describe() const {
       << "\nencryption_secret=" << (secret.empty() ? "not set" : "set")
       << "\nsession_timeout_ms=" << session_timeout.count() << "\npartitions=" << partitions
       << "\nslots=" << slots << "\nqueues=" << all_queues << "\nhostname=" << hostname
-      << "\nname=" << name << "\nhttp=" << http_host << ":" << http_port
+      << "\nname=" << name << "\nhttp=" << HostAndPort(http_host, http_port)
       << "\ndrain_timeout_ms=" << drain_timeout.count() << "\nkill_grace_ms=" << kill_grace.count()
       << "\nrelist_interval_ms=" << relist_interval.count() << "\njournal_dir=" << journal_dir
       << "\nlog_level=" << log_level << "\nbase_log_folder=" << base_log_folder

@@ -122,7 +122,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "is where the API server looks for logs.",
     ),
     "worker_http_host": _option(
-        "string", "0.0.0.0", "127.0.0.1", "Address on which a worker serves HTTP."
+        "string",
+        "0.0.0.0",
+        "::",
+        "Address on which a worker serves HTTP. 0.0.0.0: every IPv4 address; ::, every address.",
     ),
     "drain_timeout": _option(
         "float",

@@ -19,7 +19,7 @@ class LogFile {
   // Errors: kNotFound; kUnavailable (permissions, too many open files).
   static Result<LogFile> Open(const std::string& path);
   LogFile(LogFile&& other) noexcept;
-  LogFile& operator=(LogFile&& other) = delete;
+  LogFile& operator=(LogFile&& other) noexcept;
   ~LogFile();
 
   // Constant, however much is appended meanwhile.

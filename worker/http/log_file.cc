@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/log_file.h"
+#include "worker/http/log_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -36,6 +36,13 @@ Result<LogFile> LogFile::Open(const std::string& path) {
 
 LogFile::LogFile(LogFile&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), size_(other.size_), offset_(other.offset_) {}
+
+LogFile& LogFile::operator=(LogFile&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  size_ = other.size_;
+  offset_ = other.offset_;
+  return *this;
+}
 
 LogFile::~LogFile() {
   if (fd_ >= 0) close(fd_);

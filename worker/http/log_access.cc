@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/log_access.h"
+#include "worker/http/log_access.h"
 
 #include <filesystem>
 #include <optional>

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "worker/jwt_verifier.h"
+#include "worker/http/jwt_verifier.h"
 
 namespace zkexec {
 

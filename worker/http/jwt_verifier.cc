@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/jwt_verifier.h"
+#include "worker/http/jwt_verifier.h"
 
 #include <jwt.h>
 

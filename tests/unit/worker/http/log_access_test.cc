@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/log_access.h"
+#include "worker/http/log_access.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <string>
 
-#include "tests/unit/worker/log_token.h"
+#include "tests/unit/worker/http/log_token.h"
 #include "tests/unit/worker/temp_folder.h"
 
 namespace zkexec {
