@@ -91,6 +91,12 @@ struct WorkerMetrics::Impl {
       MakeCounter(registry, "zkexec_worker_run_faults_total",
                   "Runs that ended because of a fault of the worker's own; its log says which.")
           .Add({});
+  Family<Counter>& http_answers = MakeCounter(registry, "zkexec_worker_http_requests_total",
+                                              "Answered HTTP requests, by status.");
+  Family<Counter>& http_dropped =
+      MakeCounter(registry, "zkexec_worker_http_dropped_connections_total",
+                  "HTTP connections that were closed, or kept waiting, for want of room "
+                  "(idle, full, descriptors) or of patience (slow).");
   Counter& journal_failures =
       MakeCounter(registry, "zkexec_worker_journal_failures_total",
                   "Failed attempts to write the journal of results that wait for ZooKeeper.")
@@ -133,6 +139,14 @@ void WorkerMetrics::ZkLatency(const std::string& op, double seconds) {
 
 void WorkerMetrics::EntryRefused(const std::string& reason) {
   impl_->refused.Add({{"reason", reason}}).Increment();
+}
+
+void WorkerMetrics::HttpAnswered(const std::string& status) {
+  impl_->http_answers.Add({{"status", status}}).Increment();
+}
+
+void WorkerMetrics::HttpDropped(const std::string& reason) {
+  impl_->http_dropped.Add({{"reason", reason}}).Increment();
 }
 
 void WorkerMetrics::Supervised(const std::string& by, const std::string& reason) {

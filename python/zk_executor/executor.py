@@ -103,6 +103,12 @@ class ZkExecutor(BaseExecutor):
     def start(self) -> None:
         """Starts the core. ZooKeeper may be down: the core keeps trying."""
         self._started = True
+        if not self._settings.digest_auth:
+            self.log.warning(
+                "ZooKeeper is open: [zk_executor] digest_auth is not set, so whoever reaches it "
+                "can kill tasks, drain workers, forge results and shut schedulers out hosts=%s",
+                self._settings.hosts,
+            )
         self._open_session()
 
     def _open_session(self) -> Session | None:

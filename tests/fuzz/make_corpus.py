@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds that the fuzzers start from: frames as Airflow's task runner makes them, answers
-as the API server words them, and what tasks log. Run it with Airflow's Python, and commit.
+as the API server words them, what tasks log, and what clients send to a worker's HTTP server. Run
+it with Airflow's Python, and commit.
 
     .build/venv/bin/python tests/fuzz/make_corpus.py
 """
@@ -87,12 +88,14 @@ STATUSES = (200, 404, 0, 201, 204, 401, 403, 409, 410, 422, 500, 503, 302, 600) 
 
 def main() -> None:
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for name, seeds in (
-        ("request", requests()),
-        ("answer", replies()),
-        ("log", logs()),
-        ("task", tasks()),
-    ):
+    corpora = {
+        "request": requests(),
+        "answer": replies(),
+        "log": logs(),
+        "task": tasks(),
+        "http": http(),
+    }
+    for name, seeds in corpora.items():
         folder = CORPUS / name
         folder.mkdir(parents=True)
         for title, seed in seeds.items():
@@ -191,6 +194,48 @@ def replies() -> dict[str, bytes]:
     add("surrogates", "GetXCom", 200, b'{"value":"\\ud83d\\ude00\\u00e9\\/"}')
     add("deep", "GetXComSequenceItem", 200, b"[" * 1500 + b"]" * 1500)
     return seeds
+
+
+def http() -> dict[str, bytes]:
+    """Requests, well-meant and not, in packets of some size (0: as large as can be)."""
+    get = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    log = b"GET /log/%s HTTP/1.1\r\nHost: x\r\nAuthorization: @TOKEN@\r\n\r\n"
+    health = get.replace(b"metrics", b"health/live")
+    post = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n"
+    packets = {
+        "metrics": get,
+        "health": health + health.replace(b"live", b"ready"),
+        "head": get.replace(b"GET", b"HEAD") + get,
+        "log": log % b"a.log",
+        "log-head": (log % b"a.log").replace(b"GET", b"HEAD"),
+        "log-encoded": log % b"%61.log?x=y",
+        "log-missing": log % b"b.log",
+        "log-outside": log % b"..%2fa.log",
+        "no-token": (log % b"a.log").replace(b"Authorization", b"X"),
+        "in-one-packet": get * 3 + log % b"a.log" + get.replace(b"metrics", b"") + get,
+        "absolute": get.replace(b"/metrics", b"http://x:1/metrics#a"),
+        "close": get.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive, close\r\n\r\n") + get,
+        "old": get.replace(b"1.1", b"1.0"),
+        "version-2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "version-none": b"GET /metrics\r\n\r\n",
+        "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)),
+        "chunk-negative": chunked + b"-2\r\nhello\r\n",
+        "chunk-huge": chunked + b"ffffffffffffffff\r\nhello\r\n",
+        "chunk-garbage": chunked + b"zz\r\nhello\r\n",
+        "chunks": chunked + b"5\r\nhello\r\n0\r\n\r\n" + get,
+        "body": post + b"Content-Length: 5\r\n\r\nhello",
+        "body-none": post + b"Content-Length: 0\r\n\r\n" + get,
+        "body-negative": post + b"Content-Length: -1\r\n\r\n",
+        "body-twice": post + b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello",
+        "large-head": b"GET / HTTP/1.1\r\nA: " + b"a" * 16300 + b"\r\n\r\n",
+        "folded": b"GET /metrics HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        "bare-lf": get.replace(b"\r", b""),
+        "nul": get.replace(b"x", b"\0"),
+        "begun": get[:-2],
+    }
+    seeds = {name: b"\0" + packet for name, packet in packets.items()}
+    return seeds | {f"{name}-slowly": b"\7" + packets[name] for name in ("log", "in-one-packet")}
 
 
 def route_types() -> list[str]:

@@ -52,6 +52,14 @@ TEST_F(WorkerMetricsTest, CountsWorkloadsByKindAndOutcome) {
   EXPECT_TRUE(Has("zkexec_worker_workload_duration_seconds_bucket{kind=\"task\",le=\"+Inf\"} 2"));
 }
 
+TEST_F(WorkerMetricsTest, CountsHttpAnswersAndDroppedConnections) {
+  metrics_.HttpAnswered("200");
+  metrics_.HttpAnswered("200");
+  metrics_.HttpDropped("slow");
+  EXPECT_TRUE(Has("zkexec_worker_http_requests_total{status=\"200\"} 2"));
+  EXPECT_TRUE(Has("zkexec_worker_http_dropped_connections_total{reason=\"slow\"} 1"));
+}
+
 TEST_F(WorkerMetricsTest, ShowsLatestGauges) {
   metrics_.SetRunning(5);
   metrics_.SetRunning(4);
