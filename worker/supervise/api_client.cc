@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/api_client.h"
 
+// Without this cpprest defines a macro U, which other headers use as a name.
+#define _TURN_OFF_PLATFORM_STRING
 #include <cpprest/http_client.h>
 #include <cpprest/producerconsumerstream.h>
 #include <openssl/ssl.h>
