@@ -36,6 +36,8 @@ Result<TaskSpec> TaskSpec::Parse(const std::string& dispatch_id, const std::stri
   spec.dag_rel_path = Text(parsed, "dag_rel_path");
   spec.bundle_name = Text(*bundle, "name");
   spec.bundle_version = Text(*bundle, "version");
+  if (const auto data = bundle->find("version_data"); data != bundle->end() && !data->is_null())
+    spec.bundle_data = data->dump();
   spec.log_path = Text(parsed, "log_path");
   spec.sentry_integration = Text(parsed, "sentry_integration");
   spec.bundle_json = bundle->dump();
@@ -59,6 +61,9 @@ SuperviseSettings SuperviseSettings::Make(const nlohmann::json& handshake) {
     const double seconds = told.value(key, static_cast<double>(fallback.count()) / 1000.0);
     return Duration{static_cast<Duration::rep>(seconds * 1000.0)};
   };
+  settings.dialect =
+      static_cast<Dialect>(told.value("dialect", static_cast<int>(Dialect::kNewest)));
+  settings.api_url = handshake.value("execution_api_server_url", "");
   settings.hostname = handshake.value("hostname", "");
   settings.base_log_folder = handshake.value("base_log_folder", "");
   settings.unixname = told.value("unixname", "");
@@ -67,6 +72,7 @@ SuperviseSettings SuperviseSettings::Make(const nlohmann::json& handshake) {
   settings.log_level = told.value("log_level", settings.log_level);
   settings.masking.hide_sensitive_names = told.value("hide_sensitive_names", true);
   settings.masking.sensitive_names = told.value("sensitive_names", std::vector<std::string>{});
+  settings.masking.thorough = settings.dialect >= Dialect::k34;
   settings.masking.min_length = told.value("min_length_masked_secret", std::size_t{5});
   settings.retries.attempts = told.value("api_retries", settings.retries.attempts);
   settings.retries.wait_min = milliseconds("api_retry_wait_min_s", settings.retries.wait_min);
@@ -76,6 +82,7 @@ SuperviseSettings SuperviseSettings::Make(const nlohmann::json& handshake) {
       told.value("failed_heartbeats_max", settings.failed_heartbeats_max);
   settings.success_overtime = milliseconds("success_overtime_s", settings.success_overtime);
   settings.socket_cleanup = milliseconds("socket_cleanup_s", settings.socket_cleanup);
+  settings.killed_cleanup = milliseconds("killed_cleanup_s", settings.killed_cleanup);
   settings.remote_logs = told.value("remote_logs", false);
   settings.segfault_message = told.value("segfault_message", settings.segfault_message);
   return settings;
