@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / ".build" / "results"
 PYTHON = sys.executable
 REASON_LINES = 8
+AIRFLOW_3_4 = "3.4.0b2"
 FAILURES_SHOWN = 10
 
 Command = list[str]
@@ -66,6 +67,18 @@ def native(preset: str) -> Callable[[Path], list[Command]]:
         ["cmake", "--preset", preset],
         ["cmake", "--build", "--preset", preset],
         ["ctest", "--preset", preset, "--output-junit", str(junit), "--no-tests=error"],
+    ]
+
+
+def on_airflow(
+    version: str, *commands: Callable[[Path], list[Command]]
+) -> Callable[[Path], list[Command]]:
+    """Suites' commands, with the Python of the environment that has another Airflow."""
+    theirs = str(ROOT / ".build" / f"venv-{version}" / "bin" / "python")
+    return lambda junit: [
+        [theirs if word == PYTHON else word for word in words]
+        for command in commands
+        for words in command(junit)
     ]
 
 
@@ -123,8 +136,37 @@ SUITES = (
     Suite(
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
-        python("tests/integration", "-v", "--tb=short", "--show-capture=stdout"),
+        python(
+            "tests/integration",
+            "--ignore=tests/integration/test_every_version.py",
+            "-v",
+            "--tb=short",
+            "--show-capture=stdout",
+        ),
         needs="tests/integration",
+    ),
+    Suite(
+        "python-3.4",
+        "Python unit tests, on Airflow 3.4",
+        on_airflow(AIRFLOW_3_4, python("tests/python")),
+    ),
+    Suite(
+        "conformance-3.4",
+        "tasks under our supervisor and under Airflow 3.4's: same requests, same logs",
+        on_airflow(AIRFLOW_3_4, conformance),
+    ),
+    Suite(
+        "integration-3.4",
+        "Airflow 3.4 with ZooKeeper and PostgreSQL: examples as under LocalExecutor",
+        on_airflow(
+            AIRFLOW_3_4,
+            python(
+                "tests/integration/test_every_version.py",
+                "-v",
+                "--tb=short",
+                "--show-capture=stdout",
+            ),
+        ),
     ),
     Suite(
         "e2e",
