@@ -88,7 +88,7 @@ _ALL: tuple[Allowed, ...] = (
         "decides, is the same.",
         replaced(r"(?s)^info: .+", "info: (words)"),
         sections="report",
-        cases="start-.*|end-failed-.*|last-words-(TaskState|RetryTask)-.*|stopped-then-broken",
+        cases="start-.*|end-failed-.*|last-words-(TaskState|RetryTask)-.*|stopped-then-broken|conflict-TaskState",
     ),
     Allowed(
         "words of an error without Airflow's own answer",

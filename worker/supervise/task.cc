@@ -91,7 +91,8 @@ void Task::Refuse(const ApiAnswer& answer) {
                           std::to_string(answer.status) + (detail.empty() ? "" : ": " + detail);
   if (answer.status == 409 && body.is_object() && body.contains("detail") &&
       body["detail"].is_object() &&
-      (body["detail"].value("reason", "") == "running_elsewhere" ||
+      ((settings_.dialect >= Dialect::k34 &&
+        body["detail"].value("reason", "") == "running_elsewhere") ||
        (body["detail"].value("reason", "") == "invalid_state" &&
         body["detail"].value("previous_state", "") == "running"))) {
     report.outcome = "already_running";
