@@ -8,15 +8,16 @@ SIM_ARGS ?=
 FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test unit dev asan tsan python sim model fuzz conformance \
-        integration e2e chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+FRESH_ARGS ?=
+.PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python sim model fuzz conformance \
+        integration chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
 help: ## this text
 	@echo 'ZkExecutor: an Apache Airflow executor on ZooKeeper.'
-	@echo 'On Debian 12 every target installs what it lacks (as root) and builds what has changed.'
+	@echo 'On Debian 12 and 13 every target installs what it lacks (as root) and builds what has changed.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo 'Examples:'
 	@echo '  make demo                            Airflow, ZooKeeper and a worker; stays up, Ctrl-C ends it'
@@ -39,6 +40,19 @@ demo: ## see it work: example DAGs on an embedded ZooKeeper
 
 test: bootstrap ## all suites; a table and the totals at the end
 	@$(SUITES)
+
+wheel: ## dist/*.whl, which carries its C++ libraries
+	@tools/bootstrap.sh --wheel
+	@rm -f dist/zk_executor-*.whl
+	@PATH=$(CURDIR)/.build/build-venv/bin:$$PATH auditwheel --verbose repair --wheel-dir dist .build/wheel/*.whl \
+		> .build/auditwheel.log 2>&1 || { tail -n 20 .build/auditwheel.log; exit 1; }
+	@ls -l dist/zk_executor-*.whl
+
+fresh: ## from nothing, as a new user: demo, README's installation, the wheel, in a bare Debian 12
+	@tools/fresh.sh $(FRESH_ARGS)
+
+fresh-debian-13: ## the same in a bare Debian 13
+	@tools/fresh.sh --suite trixie $(FRESH_ARGS)
 
 unit: bootstrap ## the quick ones: C++ (plain build) and Python unit tests
 	@$(SUITES) dev python
@@ -72,9 +86,6 @@ conformance: bootstrap ## tasks under our supervisor and under Airflow's: same r
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
-
-e2e: bootstrap ## with everything, slow
-	@$(SUITES) e2e
 
 bench: bench-dispatch bench-tasks bench-locks bench-config ## all benchmarks
 

@@ -13,6 +13,8 @@
 #include <map>
 #include <optional>
 
+#include "common/server_list.h"
+
 namespace zkexec {
 
 namespace {
@@ -236,11 +238,15 @@ void ZookeeperCoordinator::Impl::Open() {
     id.client_id = options.resume->id;
     options.resume->password.copy(id.passwd, sizeof id.passwd);
   }
-  handle = zookeeper_init(options.hosts.c_str(), OnWatch,
-                          static_cast<int>(options.session_timeout.count()), resume ? &id : nullptr,
-                          this, 0);
+  const auto servers = ServerList::Parse(options.hosts);
+  if (servers) {
+    handle = zookeeper_init(servers->ForClient().c_str(), OnWatch,
+                            static_cast<int>(options.session_timeout.count()),
+                            resume ? &id : nullptr, this, 0);
+  }
   if (handle == nullptr) {
-    error = "cannot use ZooKeeper hosts '" + options.hosts + "': " + std::strerror(errno);
+    error = "cannot use ZooKeeper hosts '" + options.hosts +
+            "': " + (servers ? std::strerror(errno) : servers.error().message);
     reopen = true;
     reopen_at = clock.Now() + kReopenDelay;
     return;

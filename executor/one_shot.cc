@@ -2,11 +2,15 @@
 #include "executor/one_shot.h"
 
 #include "common/event_loop.h"
+#include "common/server_list.h"
 #include "common/zookeeper_coordinator.h"
 
 namespace zkexec {
 
 Status RunOneShot(const AdminOptions& options, const Clock& clock, OneShot& job, Duration closing) {
+  if (const auto servers = ServerList::Parse(options.hosts); !servers) {
+    return Error{ErrorCode::kInvalid, "hosts: " + servers.error().message};
+  }
   EventLoop loop;
   ZookeeperCoordinator::Options zk_options;
   zk_options.hosts = options.hosts;

@@ -11,6 +11,7 @@
 #include "common/event_loop.h"
 #include "common/ids.h"
 #include "common/log.h"
+#include "common/server_list.h"
 #include "common/zookeeper_coordinator.h"
 #include "executor/core.h"
 
@@ -96,7 +97,9 @@ void ExecutorSession::Impl::Tick() {
 }
 
 Result<std::unique_ptr<ExecutorSession>> ExecutorSession::Make(Options options) {
-  if (options.hosts.empty()) return Error{ErrorCode::kInvalid, "hosts must not be empty"};
+  if (const auto servers = ServerList::Parse(options.hosts); !servers) {
+    return Error{ErrorCode::kInvalid, "hosts: " + servers.error().message};
+  }
   if (options.partitions < 1 || options.partitions > 1024) {
     return Error{ErrorCode::kInvalid, "partitions must be 1 to 1024"};
   }

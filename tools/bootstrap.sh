@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Prepares a Debian 12 machine to build, run and test ZkExecutor.
+# Prepares a Debian 12 or 13 machine to build, run and test ZkExecutor.
 #
 #   tools/bootstrap.sh --demo    what `make demo` needs
 #   tools/bootstrap.sh --test    the same, plus what the tests need
-#   tools/bootstrap.sh --bench   the same, plus the benchmarks' programs and Celery with Redis
+#   tools/bootstrap.sh --wheel   what `make wheel` needs: the wheel, in .build/wheel/
+#   tools/bootstrap.sh --bench   as --test, plus the benchmarks' programs and Celery with Redis
 #
-# 1. Debian packages that are missing (needs root only if some are).
-# 2. .build/venv with Airflow 3.3.2 at the versions of the constraints file.
-# 3. ZkExecutor itself, built into that venv.
-# 4. For the benchmarks: .build/bench-build, .build/bench-venv with Celery, and .build/bench-airflow
-#    with Airflow, Celery, pandas and ZkExecutor.
+# 1. Debian packages that are missing, of the lists in tools/packages/ (needs root only if some are).
+# 2. At the same time: ZkExecutor's wheel, and .build/venv with Airflow at the versions of its
+#    constraints file; for the tests .build/venv-<version> for each further version of Airflow.
+# 3. The wheel, with what it depends on, into each of those environments.
+# 4. For the benchmarks: their programs in .build/release, .build/bench-venv with Celery, and
+#    .build/bench-airflow with Airflow, Celery, pandas and ZkExecutor.
 #
 # Each step is skipped when nothing that it reads has changed, so a second run
 # takes about a second. Everything but the packages lives in .build/.
@@ -19,24 +21,20 @@ set -euo pipefail
 
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly BUILD="$ROOT/.build"
+# The first is the one of the demo, the benchmarks and most tests.
+readonly AIRFLOW_VERSIONS=(3.3.2)
 readonly VENV="$BUILD/venv"
-readonly CONSTRAINTS=constraints-airflow-3.3.2-py3.11.txt
-
-readonly DEMO_PACKAGES=(
-  build-essential cmake ninja-build ccache pkg-config
-  libzookeeper-st-dev libcpprest-dev libprotobuf-dev protobuf-compiler prometheus-cpp-dev
-  libspdlog-dev libcli11-dev nlohmann-json3-dev libmsgpack-cxx-dev libjwt-dev libssl-dev libzstd-dev zlib1g-dev
-  python3-dev python3-venv python3-pybind11
-  zookeeper libslf4j-java openjdk-17-jre-headless
-)
-readonly TEST_PACKAGES=(libgtest-dev postgresql spin clang-14 libclang-rt-14-dev)
-readonly BENCH_PACKAGES=(redis-server iproute2)
+readonly BUILD_VENV="$BUILD/build-venv"
+readonly WHEELS="$BUILD/wheel"
+# Seconds of the steps of this run, for the summary of the demo.
+readonly STEP_SECONDS="$BUILD/bootstrap-seconds.tsv"
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
+. "$ROOT/tools/steps.sh"
 
 usage() {
-  sed -n '4,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # Prints those of the given packages that are not installed.
@@ -66,142 +64,184 @@ and start again as yourself."
     [[ -e /etc/postgresql-common/createcluster.conf ]] ||
       echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
   fi
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
-  mkdir -p "$BUILD"
-  local log="$BUILD/apt.log"
-  if ! { apt-get update -qq &&
-         DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-           -o Dpkg::Options::=--force-confold "${missing[@]}"; } > "$log" 2>&1; then
-    tail -n 20 "$log" >&2
-    die "apt-get failed (all of it: $log). Is the Debian mirror reachable, and is this Debian 12?"
-  fi
+  start_step "Debian packages" "$BUILD/apt.log" measure_apt apt_get_install "${missing[@]}"
+  finish_steps || fail_with_log "Is the Debian mirror reachable, and is this Debian 12 or 13?"
+}
+
+apt_get_install() {
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "$@"
+}
+
+# Says why the step failed that finish_steps found, and ends.
+fail_with_log() {
+  { grep -nE -A 3 '(^|[^-_[:alnum:]])(error|FAILED):|CMake Error|^(E|ERROR): ' "$FAILED_LOG" ||
+      tail -n 20 "$FAILED_LOG"; } | head -n 30 >&2
+  die "$FAILED_STEP failed; all of it: $FAILED_LOG
+$*"
 }
 
 find_python() {
   local candidate
-  for candidate in /usr/bin/python3.11 "$(command -v python3 || true)"; do
+  for candidate in /usr/bin/python3 "$(command -v python3 || true)"; do
     if [[ -x "$candidate" ]] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
       printf '%s\n' "$candidate"
       return
     fi
   done
-  die "Python 3.10 or newer is missing. On Debian 12: apt-get install python3 python3-venv"
+  die "Python 3.10 or newer is missing. On Debian: apt-get install python3 python3-venv"
 }
 
 # done_already STAMP HASH: whether the step of that stamp has seen that hash.
 done_already() { [[ "$(cat "$1" 2>/dev/null || true)" == "$2" ]]; }
 
-install_python_packages() {
-  local group="$1" stamp python hash
-  cd "$ROOT/tools"
-  hash="$(sha256sum "$CONSTRAINTS" requirements-*.txt | sha256sum | cut -d' ' -f1)"
+hash_of() { sha256sum "$@" | sha256sum | cut -d' ' -f1; }
+
+constraints_of() { printf '%s/tools/constraints-airflow-%s.txt\n' "$ROOT" "$1"; }
+
+venv_of() {
+  if [[ "$1" == "${AIRFLOW_VERSIONS[0]}" ]]; then echo "$VENV"; else echo "$VENV-$1"; fi
+}
+
+make_venv() {
+  "$1/bin/python" -c 'import pip' 2>/dev/null && return
+  rm -rf "$1"
+  "$(find_python)" -m venv "$1" || die "could not make $1. On Debian: apt-get install python3-venv"
+}
+
+# Begins the step that brings Airflow VERSION, and what GROUP needs beside it, into its environment.
+start_environment() {
+  local version="$1" group="$2" venv constraints hash stamp
+  venv="$(venv_of "$version")"
+  constraints="$(constraints_of "$version")"
+  hash="$(cd "$ROOT/tools" && hash_of "$constraints" requirements-*.txt)"
   # What the tests need holds what the demo needs.
-  for stamp in "$VENV/.stamp-$group" "$VENV/.stamp-test"; do
+  for stamp in "$venv/.stamp-$group" "$venv/.stamp-test"; do
     if done_already "$stamp" "$hash"; then return; fi
   done
+  start_step "Airflow $version" "$BUILD/airflow-$version.log" measure_pip \
+    install_environment "$version" "$group" "$venv" "$constraints" "$hash"
+}
 
-  python="$(find_python)"
-  if ! "$VENV/bin/python" -c 'import pip' 2>/dev/null; then
-    say "making a virtual environment with $python"
-    rm -rf "$VENV"
-    "$python" -m venv "$VENV" || die "could not make $VENV. On Debian: apt-get install python3-venv"
-  fi
-  say "installing Airflow 3.3.2 and what the $group needs (takes a minute or two)"
-  "$VENV/bin/pip" install --quiet --disable-pip-version-check -r "requirements-$group.txt" \
-      -c "$CONSTRAINTS" ||
-    die "pip failed. Is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)
-The constraints are for Python 3.11; this is $("$VENV/bin/python" --version)."
-  printf '%s\n' "$hash" > "$VENV/.stamp-$group"
+install_environment() {
+  make_venv "$3"
+  "$3/bin/pip" install --disable-pip-version-check "apache-airflow==$1" \
+    -r "$ROOT/tools/requirements-$2.txt" -c "$4"
+  printf '%s\n' "$5" > "$3/.stamp-$2"
+}
+
+# What the wheel is made of, as one hash.
+sources_hash() {
+  cd "$ROOT"
+  find CMakeLists.txt pyproject.toml README.md LICENSE cmake common executor worker python \
+       tools/requirements-build.txt -type f ! -path '*/__pycache__/*' -print0 |
+    LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1
+}
+
+start_wheel() {
+  done_already "$WHEELS/.stamp" "$1" && return
+  start_step "ZkExecutor's wheel" "$BUILD/wheel.log" measure_ninja build_wheel "$1"
+}
+
+build_wheel() {
+  cd "$ROOT"
+  make_venv "$BUILD_VENV"
+  "$BUILD_VENV/bin/pip" install --quiet --disable-pip-version-check \
+    -r tools/requirements-build.txt -c "$(constraints_of "${AIRFLOW_VERSIONS[0]}")"
+  rm -rf "$WHEELS"
+  # Dependencies come when it is installed.
+  CCACHE_DIR="$BUILD/ccache" CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 CMAKE_GENERATOR=Ninja \
+    PATH="$BUILD_VENV/bin:$PATH" \
+    "$BUILD_VENV/bin/pip" wheel --disable-pip-version-check --no-build-isolation --no-deps --verbose \
+      "--config-settings=build-dir=$BUILD/wheel-build" --wheel-dir "$WHEELS" .
+  printf '%s\n' "$1" > "$WHEELS/.stamp"
+}
+
+# Begins the step that installs the wheel of hash HASH into an environment, as a user would: with
+# what it depends on.
+start_project() {
+  local venv="$1" constraints="$2" hash="$3"
+  done_already "$venv/.stamp-project" "$hash" && return
+  start_step "ZkExecutor into ${venv#"$ROOT"/}" "$venv/project.log" measure_pip \
+    install_project "$venv" "$constraints" "$hash"
 }
 
 install_project() {
-  local stamp="$VENV/.stamp-project" hash log="$BUILD/wheel.log"
-  cd "$ROOT"
-  [[ -e pyproject.toml ]] || die "there is no pyproject.toml in $ROOT"
-  hash="$(find CMakeLists.txt pyproject.toml README.md LICENSE cmake common executor worker python \
-            -type f ! -path '*/__pycache__/*' -print0 |
-          LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)"
-  if done_already "$stamp" "$hash"; then return; fi
-  say "building ZkExecutor into $VENV (log: ${log#"$ROOT"/})"
-  rm -f "$stamp"
-  if ! CCACHE_DIR="$BUILD/ccache" CCACHE_BASEDIR="$ROOT" CCACHE_NOHASHDIR=1 CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
-       "$VENV/bin/pip" install --disable-pip-version-check --no-build-isolation --no-deps \
-         --force-reinstall --verbose "--config-settings=build-dir=$BUILD/wheel" . > "$log" 2>&1; then
-    { grep -nE "error:|Error:|FAILED:" "$log" || tail -n 5 "$log"; } | head -n 30 >&2
-    die "building ZkExecutor failed; all of it: $log"
-  fi
-  printf '%s\n' "$hash" > "$stamp"
+  rm -f "$1/.stamp-project"
+  # Its version stays the same while its sources change.
+  "$1/bin/pip" uninstall --quiet --disable-pip-version-check --yes zk-executor
+  "$1/bin/pip" install --disable-pip-version-check -c "$2" "$WHEELS"/*.whl
+  printf '%s\n' "$3" > "$1/.stamp-project"
 }
 
 # Celery stays out of Airflow's environment.
+start_neighbours() {
+  local hash
+  hash="$(hash_of "$ROOT/bench/requirements.txt")"
+  done_already "$BUILD/bench-venv/.stamp" "$hash" && return
+  start_step "Celery for the comparison" "$BUILD/bench-venv.log" measure_pip install_neighbours "$hash"
+}
+
 install_neighbours() {
-  local stamp="$BUILD/bench-venv/.stamp" hash python
-  hash="$(sha256sum "$ROOT/bench/requirements.txt" | cut -d' ' -f1)"
-  if done_already "$stamp" "$hash"; then return; fi
-  python="$(find_python)"
-  say "installing Celery for the comparison"
-  rm -rf "$BUILD/bench-venv"
-  "$python" -m venv "$BUILD/bench-venv" || die "could not make $BUILD/bench-venv"
-  "$BUILD/bench-venv/bin/pip" install --quiet --disable-pip-version-check \
-      -r "$ROOT/bench/requirements.txt" || die "pip failed. Is PyPI reachable?"
-  printf '%s\n' "$hash" > "$stamp"
+  make_venv "$BUILD/bench-venv"
+  "$BUILD/bench-venv/bin/pip" install --disable-pip-version-check -r "$ROOT/bench/requirements.txt"
+  printf '%s\n' "$1" > "$BUILD/bench-venv/.stamp"
 }
 
 # Airflow with both executors: one environment, so that neither's tasks import more.
+start_bench_airflow() {
+  local hash constraints
+  constraints="$(constraints_of "${AIRFLOW_VERSIONS[0]}")"
+  hash="$(hash_of "$ROOT/bench/requirements-tasks.txt" "$ROOT"/tools/requirements-*.txt "$constraints")"
+  done_already "$BUILD/bench-airflow/.stamp" "$hash" && return
+  start_step "Airflow with Celery and pandas" "$BUILD/bench-airflow.log" measure_pip \
+    install_bench_airflow "$hash" "$constraints"
+}
+
 install_bench_airflow() {
-  local venv="$BUILD/bench-airflow" hash project wheels="$BUILD/bench-wheel" log="$BUILD/bench-wheel.log"
-  hash="$(cd "$ROOT" && sha256sum bench/requirements-tasks.txt tools/requirements-*.txt "tools/$CONSTRAINTS" |
-          sha256sum | cut -d' ' -f1)"
-  if ! done_already "$venv/.stamp" "$hash"; then
-    say "installing Airflow, its Celery provider and pandas for the benchmark of tasks (a minute or two)"
-    rm -rf "$venv"
-    "$(find_python)" -m venv "$venv" || die "could not make $venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -c "$ROOT/tools/$CONSTRAINTS" \
-        -r "$ROOT/bench/requirements-tasks.txt" || die "pip failed. Is PyPI reachable?"
-    printf '%s\n' "$hash" > "$venv/.stamp"
-  fi
-  project="$(cat "$VENV/.stamp-project")"
-  if done_already "$venv/.stamp-project" "$project"; then return; fi
-  rm -rf "$venv/.stamp-project" "$wheels"
-  cd "$ROOT"
-  # Built already, in the same folder: this only packs it.
-  if ! { CCACHE_DIR="$BUILD/ccache" CMAKE_GENERATOR=Ninja PATH="$VENV/bin:$PATH" \
-           "$VENV/bin/pip" wheel --disable-pip-version-check --no-build-isolation --no-deps \
-           "--config-settings=build-dir=$BUILD/wheel" --wheel-dir "$wheels" . &&
-         "$venv/bin/pip" install --disable-pip-version-check --no-deps --force-reinstall "$wheels"/*.whl
-       } > "$log" 2>&1; then
-    tail -n 5 "$log" >&2
-    die "installing ZkExecutor into $venv failed; all of it: $log"
-  fi
-  printf '%s\n' "$project" > "$venv/.stamp-project"
+  make_venv "$BUILD/bench-airflow"
+  "$BUILD/bench-airflow/bin/pip" install --disable-pip-version-check \
+    "apache-airflow==${AIRFLOW_VERSIONS[0]}" -c "$2" -r "$ROOT/bench/requirements-tasks.txt"
+  printf '%s\n' "$1" > "$BUILD/bench-airflow/.stamp"
 }
 
 build_bench_programs() {
-  local log="$BUILD/bench-build.log"
   cd "$ROOT"
-  if ! { cmake --preset bench && cmake --build --preset bench; } > "$log" 2>&1; then
-    { grep -nE "error:|Error:|FAILED:" "$log" || tail -n 5 "$log"; } | head -n 30 >&2
-    die "building the benchmarks failed; all of it: $log"
-  fi
+  cmake --preset release
+  cmake --build --preset release --target zkexec_bench
 }
 
+lists=(build)
 case "${1:-}" in
-  --demo) group=demo; packages=("${DEMO_PACKAGES[@]}") ;;
-  --test) group=test; packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}") ;;
-  --bench)
-    group=test
-    packages=("${DEMO_PACKAGES[@]}" "${TEST_PACKAGES[@]}" "${BENCH_PACKAGES[@]}")
-    ;;
+  --demo) group=demo; lists+=(demo); versions=("${AIRFLOW_VERSIONS[0]}") ;;
+  --test) group=test; lists+=(demo test); versions=("${AIRFLOW_VERSIONS[@]}") ;;
+  --bench) group=test; lists+=(demo test bench); versions=("${AIRFLOW_VERSIONS[0]}") ;;
+  --wheel) group=""; versions=() ;;
   --help|-h) usage; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
-started="$(date +%s)"
+[[ -e "$ROOT/pyproject.toml" ]] || die "there is no pyproject.toml in $ROOT"
+mkdir -p "$BUILD"
+: > "$STEP_SECONDS"
+mapfile -t packages < <(cd "$ROOT/tools/packages" && cat "${lists[@]/%/.txt}")
 install_packages "${packages[@]}"
-install_python_packages "$group"
-install_project
+
+hash="$(sources_hash)"
+start_wheel "$hash"
+for version in "${versions[@]}"; do start_environment "$version" "$group"; done
 if [[ "$1" == --bench ]]; then
-  install_neighbours
-  install_bench_airflow
-  build_bench_programs
+  start_neighbours
+  start_bench_airflow
 fi
-say "ready after $(($(date +%s) - started)) s"
+finish_steps || fail_with_log "Is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)"
+
+for version in "${versions[@]}"; do
+  start_project "$(venv_of "$version")" "$(constraints_of "$version")" "$hash"
+done
+if [[ "$1" == --bench ]]; then
+  start_project "$BUILD/bench-airflow" "$(constraints_of "${AIRFLOW_VERSIONS[0]}")" "$hash"
+  start_step "the benchmarks' programs" "$BUILD/bench-programs.log" measure_ninja build_bench_programs
+fi
+finish_steps || fail_with_log
+say "ready after $SECONDS s"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shows ZkExecutor at work on this machine: ZooKeeper, Airflow and one worker, all of them local.
 
-Starts an embedded ZooKeeper, an Airflow on SQLite with executor ZkExecutor and one zk-worker, runs
-some of Airflow's own example DAGs and of ours, and prints how each task ended, where,
-and how long it waited in the queue. Then it stays up so that you can look around in the UI.
+Starts a ZooKeeper, a PostgreSQL, an Airflow with executor ZkExecutor and one zk-worker, runs some
+of Airflow's own example DAGs and of ours, and prints how each task ended, where, and how long it
+waited in the queue. Then it stays up so that you can look around in the UI.
 
 Run it with `make demo`; for a single run that ends by itself: `make demo DEMO_ARGS=--once`.
 """
@@ -21,6 +21,8 @@ from pathlib import Path
 from devstack import (
     AirflowStack,
     DevStackError,
+    PostgresServer,
+    Steps,
     TaskState,
     ZkWorker,
     ZooKeeperServer,
@@ -40,6 +42,9 @@ OUR_DAG = "zk_executor_hello"
 EXAMPLES = ROOT / "python" / "zk_executor" / "example_dags"
 # The fourth, example_zookeeper_config, starts another DAG when it likes; it waits for you.
 TRIGGERED_EXAMPLES = tuple(f"example_zookeeper_{name}" for name in ("locks", "atomic", "cluster"))
+# What tools/bootstrap.sh has done for this run.
+STEPS = Steps("demo", ROOT / ".build" / "bootstrap-seconds.tsv")
+say = STEPS.say
 GOOD_TASK_STATES = frozenset({"success", "skipped"})
 
 # Whoever ends the demo does not want to wait for its tasks.
@@ -79,7 +84,8 @@ def main() -> int:
         # Reached after all has been stopped on the way out.
         code = 130 if options.once else 0
     except DevStackError as error:
-        print(f"\nThe demo failed: {error}\n\nAll logs are below {FOLDER}", file=sys.stderr)
+        # The reason is what one must see, so it comes last.
+        print(f"\nThe demo failed; all logs are below {FOLDER}\n\n{error}", file=sys.stderr)
     finally:
         kill_strays()
     return code
@@ -107,24 +113,31 @@ def parse_arguments() -> argparse.Namespace:
 def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     """The demo from the first process to the table; returns the exit code."""
     zookeeper = ZooKeeperServer(FOLDER / "zookeeper")
+    postgres = PostgresServer()
     stop_at_end.callback(zookeeper.stop)
-    zookeeper.start()
-    say(f"ZooKeeper serves on {zookeeper.hosts}")
+    stop_at_end.callback(postgres.stop)
+    with STEPS.step("ZooKeeper and PostgreSQL"):
+        zookeeper.start()
+        postgres.start()
+    say(f"ZooKeeper serves on {zookeeper.hosts}, PostgreSQL on 127.0.0.1:{postgres.port}")
 
     airflow = AirflowStack(
-        FOLDER / "airflow", executor=ZK_EXECUTOR, options=zk_executor_options(zookeeper)
+        FOLDER / "airflow",
+        executor=ZK_EXECUTOR,
+        database=postgres.create_database("airflow"),
+        options=zk_executor_options(zookeeper),
     )
     for example in DEMO:
         airflow.add_dags(example.files)
     airflow.add_dags([ROOT / "tools" / "demo_dags" / f"{OUR_DAG}.py"])
     airflow.add_dags(sorted(EXAMPLES.glob("example_*.py")))
-    say("creating Airflow's tables in SQLite")
-    airflow.migrate()
+    with STEPS.step("Airflow's tables"):
+        airflow.migrate()
 
     # The port from which the API server fetches the logs of running tasks.
     worker = ZkWorker(
         FOLDER,
-        airflow.env,
+        airflow.worker_env,
         name="localhost",
         slots=options.slots,
         http_port=airflow.log_port,
@@ -133,19 +146,23 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     # The worker ends first: its tasks can only end well while the API server answers.
     stop_at_end.callback(airflow.stop, 8)
     stop_at_end.callback(worker.stop, 8)
-    airflow.launch()
-    worker.start()
-    say(f"worker {worker.name} is ready with {options.slots} slots, http://{worker.http}")
-    airflow.wait_healthy()
-    say(f"Airflow is healthy: {airflow.client.base_url}")
+    with STEPS.step("start of Airflow and the worker"):
+        airflow.launch()
+        worker.start()
+        say(f"  worker {worker.name} is ready with {options.slots} slots, http://{worker.http}")
+        airflow.wait_healthy()
+        say(f"  Airflow is healthy: {airflow.client.base_url}")
 
     dag_ids = [
         OUR_DAG,
         *TRIGGERED_EXAMPLES,
         *(dag_id for example in DEMO for dag_id in example.triggered),
     ]
-    airflow.wait_dags(dag_ids)
-    succeeded = run_dags(airflow, worker, dag_ids, options.timeout)
+    with STEPS.step("import of the DAG files"):
+        airflow.wait_dags(dag_ids)
+    with STEPS.step("DAG runs"):
+        succeeded = run_dags(airflow, worker, dag_ids, options.timeout)
+    print("\n" + STEPS.summary() + "\n", flush=True)
     if options.once:
         return 0 if succeeded else 1
     prefix = " ".join(
@@ -230,10 +247,6 @@ def stay_up(airflow: AirflowStack, worker: ZkWorker, zookeeper: ZooKeeperServer)
         needs=[*airflow.children(), worker.process, zookeeper.process],
         interval=0.5,
     )
-
-
-def say(text: str) -> None:
-    print(f"demo: {text}", flush=True)
 
 
 def _stop(*_: object) -> None:

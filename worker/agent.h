@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -46,6 +47,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     int http_port = 0;
     std::vector<std::string> queues;
     int slots = 16;
+    // What an operator's command may make of slots.
+    int slots_max = std::numeric_limits<int>::max();
     int partitions = 64;             // for a tree that does not exist yet
     Duration relist_interval{5000};  // looks without a watch: the safety net
     Duration drain_timeout{600000};  // then the tasks are ended

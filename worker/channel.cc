@@ -9,6 +9,8 @@
 #include <cstring>
 #include <utility>
 
+#include "worker/json_fields.h"
+
 namespace zkexec {
 namespace {
 
@@ -53,6 +55,7 @@ void Channel::Close() {
   in_.clear();
   in_fds_.clear();
   out_.clear();
+  broken_ = false;
 }
 
 void Channel::Send(const nlohmann::json& message, std::vector<int> fds) {
@@ -121,7 +124,15 @@ bool Channel::Pop(nlohmann::json* message, std::vector<int>* fds) {
     in_.erase(0, 4 + size);
     if (!message->is_object()) continue;
     fds->clear();
-    for (auto count = message->value("fds", 0); count > 0 && !in_fds_.empty(); --count) {
+    JsonFields fields(*message, "a message");
+    auto count = fields.Int("fds", 0, 0, static_cast<int>(kFdsMax));
+    if (!fields.status()) {
+      // Which descriptors belong to what comes behind it cannot be told any more.
+      broken_ = true;
+      in_.clear();
+      return false;
+    }
+    for (; count > 0 && !in_fds_.empty(); --count) {
       fds->push_back(in_fds_.front());
       in_fds_.pop_front();
     }

@@ -40,6 +40,8 @@ class Channel {
   bool Receive();
   // The next message that is complete; its descriptors, if any, are the caller's.
   bool Pop(nlohmann::json* message, std::vector<int>* fds);
+  // A message did not say how many descriptors it has: nothing more is read.
+  bool broken() const { return broken_; }
 
  private:
   struct Outgoing {
@@ -51,6 +53,7 @@ class Channel {
   std::string in_;
   std::deque<int> in_fds_;
   std::deque<Outgoing> out_;
+  bool broken_ = false;
 };
 
 }  // namespace zkexec

@@ -16,7 +16,6 @@
 namespace zkexec {
 namespace {
 
-constexpr std::uint32_t kSlotsMax = 10000;
 constexpr int kQueuesMax = 256;
 constexpr std::size_t kQueueBytesMax = 256;
 constexpr std::size_t kCommentBytesMax = 1000;
@@ -39,13 +38,14 @@ std::string Printable(std::string text) {
   return text;
 }
 
-std::optional<std::string> WhyBad(const proto::Command& command) {
+std::optional<std::string> WhyBad(const proto::Command& command, int slots_max) {
   const auto& verb = command.verb();
   if (command.comment().size() > kCommentBytesMax) return "its comment is too long";
   if (verb == "drain" || verb == "maintenance" || verb == "resume") return {};
   if (verb == "concurrency") {
-    if (command.slots() >= 1 && command.slots() <= kSlotsMax) return {};
-    return "slots must be 1 to 10000";
+    if (command.slots() >= 1 && command.slots() <= static_cast<std::uint32_t>(slots_max)) return {};
+    return "slots must be 1 to " + std::to_string(slots_max) + ", not " +
+           std::to_string(command.slots());
   }
   if (verb != "queues_add" && verb != "queues_remove") {
     return "unknown verb '" + Printable(verb) + "'";
@@ -128,7 +128,7 @@ void Agent::ObeyNext() {
     }
     proto::Command command;
     if (!command.ParseFromString(node->data)) return Reject(path, "its content is not a command");
-    if (const auto why = WhyBad(command)) return Reject(path, *why);
+    if (const auto why = WhyBad(command, options_.slots_max)) return Reject(path, *why);
     Obey(path, command);
   });
 }

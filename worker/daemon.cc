@@ -20,7 +20,8 @@
 #include "worker/agent.h"
 #include "worker/file_journal.h"
 #include "worker/guardian.h"
-#include "worker/http_server.h"
+#include "worker/http/http_server.h"
+#include "worker/http/listener.h"
 #include "worker/metrics.h"
 #include "worker/orphans.h"
 #include "worker/retire.h"
@@ -90,6 +91,7 @@ class MetricsObserver : public Observer {
     metrics_.Supervised(by, reason);
   }
   void OnForked(const std::string& how) override { metrics_.Forked(how); }
+  void OnRunFault() override { metrics_.RunFault(); }
   void OnTemplateParsed(const std::string& how) override { metrics_.TemplateParsed(how); }
 
  private:
@@ -137,6 +139,22 @@ int Fatal(int code, const std::string& message) {
   return code;
 }
 
+// What an operator should know of this configuration at every start.
+void WarnOfRisks(const Settings& settings) {
+  if (settings.digest_auth.empty()) {
+    spdlog::warn(
+        "ZooKeeper is open: whoever reaches it can kill tasks, drain workers, forge results and "
+        "shut "
+        "schedulers out option=\"[zk_executor] digest_auth\" value=\"\"");
+  }
+  for (const auto& secret : settings.exposed_secrets) {
+    spdlog::warn(
+        "a secret that no worker needs can be read on this host option=\"{}\" risk=\"{}\" "
+        "remedy=\"leave it out of the workers' configuration, or set it empty\"",
+        secret.option, secret.risk);
+  }
+}
+
 // `guardian` is null if the process does not get as far as a session.
 int RunWorker(const Flags& flags, GuardianLink* guardian) {
   BecomeSubreaper();
@@ -157,6 +175,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   if (!layout) return Fatal(kBadConfiguration, layout.error().message);
   const auto sealer = Sealer::Make(settings->secret);
   if (!sealer) return Fatal(kBadConfiguration, sealer.error().message);
+  WarnOfRisks(*settings);
   if (flags.check_config) {
     std::cout << settings->Describe();
     return kDrained;
@@ -175,6 +194,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   handlers.log_refused = [](int status, const std::string& reason) {
     spdlog::warn("log request refused status={} reason=\"{}\"", status, reason);
   };
+  handlers.answered = [&metrics](int status) { metrics.HttpAnswered(std::to_string(status)); };
+  handlers.dropped = [&metrics](const std::string& reason) { metrics.HttpDropped(reason); };
   const auto http = HttpServer::Open({settings->http_host, settings->http_port}, logs, handlers);
   if (!http) return Fatal(kPortTaken, http.error().message);
 
@@ -200,6 +221,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   options.http_port = (*http)->port();
   options.queues = settings->queues;
   options.slots = settings->slots;
+  options.slots_max = settings->slots_max;
   options.partitions = settings->partitions;
   options.relist_interval = settings->relist_interval;
   options.drain_timeout = settings->drain_timeout;
@@ -211,7 +233,8 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
   auto supervision = NativeLauncher::Options::Make(zygote.configuration());
   std::unique_ptr<ApiClient> api;
   if (supervision.on && supervision.refusal.empty()) {
-    auto client = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+    const auto wanted = ApiClient::Options::Make(zygote.configuration());
+    auto client = wanted ? ApiClient::Open(*wanted, loop) : wanted.error();
     if (client) {
       api = std::move(*client);
     } else if (supervision.required) {
@@ -262,13 +285,14 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {
       told_ready = true;
-      spdlog::info("worker ready name={} http={}:{}", options.worker, settings->http_host,
-                   (*http)->port());
+      spdlog::info("worker ready name={} http={}", options.worker,
+                   HostAndPort(settings->http_host, (*http)->port()));
     }
     if (agent.drained() || !zygote.fatal().empty()) loop.Stop();
   });
-  spdlog::info("worker starting name={} version={} hosts={} root={} http={}:{}", options.worker,
-               kVersion, settings->hosts, settings->root, settings->http_host, (*http)->port());
+  spdlog::info("worker starting name={} version={} hosts={} root={} http={}", options.worker,
+               kVersion, settings->hosts, settings->root,
+               HostAndPort(settings->http_host, (*http)->port()));
   loop.Run();
   launcher.SetListener(nullptr);
   zk.SetListener(nullptr);

@@ -87,6 +87,16 @@ struct WorkerMetrics::Impl {
   Gauge& template_memory = MakeGauge(registry, "zkexec_worker_templates_memory_bytes",
                                      "Proportional set size of the templates, together.")
                                .Add({});
+  Counter& run_faults =
+      MakeCounter(registry, "zkexec_worker_run_faults_total",
+                  "Runs that ended because of a fault of the worker's own; its log says which.")
+          .Add({});
+  Family<Counter>& http_answers = MakeCounter(registry, "zkexec_worker_http_requests_total",
+                                              "Answered HTTP requests, by status.");
+  Family<Counter>& http_dropped =
+      MakeCounter(registry, "zkexec_worker_http_dropped_connections_total",
+                  "HTTP connections that were closed, or kept waiting, for want of room "
+                  "(idle, full, descriptors) or of patience (slow).");
   Counter& journal_failures =
       MakeCounter(registry, "zkexec_worker_journal_failures_total",
                   "Failed attempts to write the journal of results that wait for ZooKeeper.")
@@ -131,6 +141,14 @@ void WorkerMetrics::EntryRefused(const std::string& reason) {
   impl_->refused.Add({{"reason", reason}}).Increment();
 }
 
+void WorkerMetrics::HttpAnswered(const std::string& status) {
+  impl_->http_answers.Add({{"status", status}}).Increment();
+}
+
+void WorkerMetrics::HttpDropped(const std::string& reason) {
+  impl_->http_dropped.Add({{"reason", reason}}).Increment();
+}
+
 void WorkerMetrics::Supervised(const std::string& by, const std::string& reason) {
   impl_->supervised.Add({{"by", by}, {"reason", reason}}).Increment();
 }
@@ -151,6 +169,8 @@ void WorkerMetrics::SetTemplates(std::size_t count, std::int64_t bytes) {
   impl_->templates.Set(static_cast<double>(count));
   impl_->template_memory.Set(static_cast<double>(bytes));
 }
+
+void WorkerMetrics::RunFault() { impl_->run_faults.Increment(); }
 
 void WorkerMetrics::JournalFailed() { impl_->journal_failures.Increment(); }
 

@@ -47,7 +47,12 @@ class WorkerMetrics {
   void SetTaskMemory(std::int64_t bytes);
   void SetTemplates(std::size_t count, std::int64_t bytes);
 
+  // Answers of our HTTP server, and connections that it did not want (HttpHandlers::dropped).
+  void HttpAnswered(const std::string& status);
+  void HttpDropped(const std::string& reason);
+
   // The journal could not be written.
+  void RunFault();
   void JournalFailed();
 
   // The text format, version 0.0.4.

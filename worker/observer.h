@@ -22,6 +22,8 @@ class Observer {
   virtual void OnSupervised(const std::string& /*by*/, const std::string& /*reason*/) {}
   // From what a native task was forked: template, or a fixed word for why not.
   virtual void OnForked(const std::string& /*how*/) {}
+  // A run ended for a fault of the worker's own.
+  virtual void OnRunFault() {}
   // A DAG file was parsed for a template: template, or why it is none.
   virtual void OnTemplateParsed(const std::string& /*how*/) {}
 };

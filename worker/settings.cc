@@ -9,6 +9,8 @@
 #include <sstream>
 
 #include "common/layout.h"
+#include "common/server_list.h"
+#include "worker/http/listener.h"
 #include "worker/version.h"
 
 namespace zkexec {
@@ -48,6 +50,18 @@ std::vector<std::string> Split(const std::string& list) {
   return words;
 }
 
+// What zk_executor/settings.py allows for the options.
+constexpr int kKillGraceMaxS = 24 * 3600;
+constexpr int kDrainTimeoutMaxS = 30 * kKillGraceMaxS;
+
+// Errors: kInvalid, also for what is no number.
+Result<Duration> Seconds(double seconds, int max) {
+  if (!(seconds >= 0 && seconds <= max)) {
+    return Error{ErrorCode::kInvalid, "must be 0 to " + std::to_string(max) + " seconds"};
+  }
+  return Duration(static_cast<std::int64_t>(seconds * 1000));
+}
+
 Error Invalid(const std::string& option, const std::string& why) {
   return Error{ErrorCode::kInvalid, option + ": " + why};
 }
@@ -73,7 +87,8 @@ Flags Flags::Parse(int argc, char** argv) {
       ->envname("ZK_WORKER_HTTP_PORT");
   app.add_option("--http-host", flags.http_host, "Address to listen on [worker_http_host]")
       ->envname("ZK_WORKER_HTTP_HOST");
-  app.add_option("--hosts", flags.hosts, "ZooKeeper servers, host:port,… [hosts]")
+  app.add_option("--hosts", flags.hosts,
+                 "ZooKeeper servers, host:port, separated by commas [hosts]")
       ->envname("ZK_WORKER_HOSTS");
   app.add_option("--root", flags.root, "Path of our tree in ZooKeeper [root]")
       ->envname("ZK_WORKER_ROOT");
@@ -116,6 +131,7 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.session_timeout = Duration(handshake.at("session_timeout_ms").get<int>());
     s.partitions = handshake.at("partitions");
     s.slots = flags.slots.value_or(handshake.at("slots"));
+    s.slots_max = handshake.at("slots_max");
     s.queues = flags.queues ? Split(*flags.queues)
                             : handshake.at("queues").get<std::vector<std::string>>();
     s.hostname = handshake.at("hostname");
@@ -131,24 +147,38 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
     s.base_log_folder = handshake.at("base_log_folder");
     s.log_clock_grace_s = handshake.at("log_clock_grace_s");
     s.airflow_version = handshake.at("airflow_version");
+    for (const auto& one : handshake.value("exposed_secrets", nlohmann::json::array())) {
+      s.exposed_secrets.push_back({one.at("option"), one.at("risk")});
+    }
   } catch (const nlohmann::json::exception& error) {
     return Error{ErrorCode::kInternal, std::string("the zygote's handshake: ") + error.what() +
                                            ": are zk-worker and zk_executor of one version?"};
   }
   if (flags.drain_timeout_s) {
-    s.drain_timeout = Duration(static_cast<std::int64_t>(*flags.drain_timeout_s * 1000));
+    const auto time = Seconds(*flags.drain_timeout_s, kDrainTimeoutMaxS);
+    if (!time) {
+      return Invalid("--drain-timeout / [zk_executor] drain_timeout", time.error().message);
+    }
+    s.drain_timeout = *time;
   }
   if (flags.kill_grace_s) {
-    s.kill_grace = Duration(static_cast<std::int64_t>(*flags.kill_grace_s * 1000));
+    const auto time = Seconds(*flags.kill_grace_s, kKillGraceMaxS);
+    if (!time) return Invalid("--kill-grace / [zk_executor] kill_grace", time.error().message);
+    s.kill_grace = *time;
   }
-  if (s.hosts.empty()) return Invalid("--hosts / [zk_executor] hosts", "must not be empty");
+  const auto servers = ServerList::Parse(s.hosts);
+  if (!servers) {
+    return Invalid("--hosts / [zk_executor] hosts",
+                   "'" + s.hosts + "' is invalid: " + servers.error().message);
+  }
+  s.hosts = servers->ToString();
   if (const auto layout = Layout::Make(s.root, s.team); !layout) {
     return Invalid("--root / [zk_executor] root", layout.error().message);
   }
-  if (s.slots < 1 || s.slots > 2048) {
-    // One ephemeral node per slot: a session with many more endangers the ensemble.
-    return Invalid("--slots / [zk_executor] worker_slots",
-                   "must be 1 to 2048, it is " + std::to_string(s.slots));
+  if (s.slots < 1 || s.slots > s.slots_max) {
+    return Invalid(
+        "--slots / [zk_executor] worker_slots",
+        "must be 1 to " + std::to_string(s.slots_max) + ", it is " + std::to_string(s.slots));
   }
   if (s.queues.empty()) {
     return Invalid("--queues / [zk_executor] worker_queues", "names no queue");
@@ -157,12 +187,6 @@ Result<Settings> Settings::Make(const nlohmann::json& handshake, const Flags& fl
   if (s.http_port < 0 || s.http_port > 65535) {
     return Invalid("--http-port / [zk_executor] worker_http_port",
                    "must be 0 to 65535, it is " + std::to_string(s.http_port));
-  }
-  if (s.drain_timeout < Duration{0}) {
-    return Invalid("--drain-timeout / [zk_executor] drain_timeout", "must not be negative");
-  }
-  if (s.kill_grace < Duration{0}) {
-    return Invalid("--kill-grace / [zk_executor] kill_grace", "must not be negative");
   }
   if (!std::filesystem::path(s.journal_dir).is_absolute()) {
     return Invalid("--journal-dir / [zk_executor] worker_journal_dir",
@@ -185,7 +209,7 @@ std::string Settings::Describe() const {
       << "\nencryption_secret=" << (secret.empty() ? "not set" : "set")
       << "\nsession_timeout_ms=" << session_timeout.count() << "\npartitions=" << partitions
       << "\nslots=" << slots << "\nqueues=" << all_queues << "\nhostname=" << hostname
-      << "\nname=" << name << "\nhttp=" << http_host << ":" << http_port
+      << "\nname=" << name << "\nhttp=" << HostAndPort(http_host, http_port)
       << "\ndrain_timeout_ms=" << drain_timeout.count() << "\nkill_grace_ms=" << kill_grace.count()
       << "\nrelist_interval_ms=" << relist_interval.count() << "\njournal_dir=" << journal_dir
       << "\nlog_level=" << log_level << "\nbase_log_folder=" << base_log_folder

@@ -35,8 +35,14 @@ struct Flags {
   static Flags Parse(int argc, char** argv);
 };
 
+// A secret that the host can read although no worker needs it.
+struct ExposedSecret {
+  std::string option;
+  std::string risk;
+};
+
 struct Settings {
-  std::string hosts;
+  std::string hosts;  // as ServerList writes it
   std::string root;
   std::string team;
   std::string digest_auth;  // secret
@@ -44,6 +50,7 @@ struct Settings {
   Duration session_timeout{};
   int partitions = 0;
   int slots = 0;
+  int slots_max = 0;  // what slots may be at most, at the start and by command
   std::vector<std::string> queues;
   std::string hostname;
   std::string name;  // for people and znodes; an incarnation's suffix follows
@@ -58,6 +65,7 @@ struct Settings {
   std::string base_log_folder;
   int log_clock_grace_s = 0;
   std::string airflow_version;
+  std::vector<ExposedSecret> exposed_secrets;
 
   // Errors: kInvalid, with the name of the option and what it may be.
   static Result<Settings> Make(const nlohmann::json& handshake, const Flags& flags);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The threads of cpprest's pool, which its server and its client share.
+// The threads of cpprest's pool, on which its client runs.
 #pragma once
 
 #include <cstddef>

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/log.h"
+#include "worker/json_fields.h"
 #include "worker/orphans.h"
 
 namespace zkexec {
@@ -184,11 +185,12 @@ bool Zygote::Receive() {
   nlohmann::json message;
   std::vector<int> fds;
   while (channel_.Pop(&message, &fds)) Handle(message, fds);
-  return open;
+  return open && !channel_.broken();
 }
 
 void Zygote::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
-  const auto event = message.value("event", "");
+  JsonFields fields(message, "a message of the zygote");
+  const auto event = fields.Text("event");
   if (event == "hello") {
     greeted_ = true;
     configuration_ = message;
@@ -197,25 +199,27 @@ void Zygote::Handle(const nlohmann::json& message, const std::vector<int>& fds) 
     restart_pause_ = Duration{500};
     spdlog::info("zygote ready pid={}", pid_);
   } else if (event == "failed") {
-    const auto why = message.value("message", "unknown");
-    if (message.value("invalid", false)) {
+    const auto why = fields.Text("message", "unknown");
+    if (fields.Flag("invalid")) {
       fatal_ = why;
     } else {
       spdlog::error("zygote failed error=\"{}\"", why);
     }
   } else if (event == "started") {
-    spdlog::debug("supervisor started dispatch={} pid={}", message.value("id", ""),
-                  message.value("pid", 0));
+    spdlog::debug("supervisor started dispatch={} pid={}", fields.Text("id"), fields.Int("pid", 0));
   } else if (event == "exited") {
-    const auto id = message.value("id", "");
+    const auto id = fields.Text("id");
     if (runs_.erase(id) == 0 || listener_ == nullptr) return;
-    listener_->OnExit({id, message.value("outcome", "failed"), message.value("info", "")});
+    listener_->OnExit({id, fields.Text("outcome", "failed"), fields.Text("info")});
   } else if (event == "uploaded") {
-    const auto upload = uploads_.extract(message.value("upload", 0));
+    const auto upload = uploads_.extract(fields.Int("upload", 0));
     if (!upload.empty()) upload.mapped()();
   } else if (fork_listener_ != nullptr) {
-    TellForkEvent(message, fds, fork_listener_);
+    return TellForkEvent(message, fds, fork_listener_);
   }
+  for (const int fd : fds) close(fd);
+  if (const auto status = fields.status(); !status)
+    spdlog::error("odd message event={} error=\"{}\"", event, status.error().message);
 }
 
 void Zygote::OnDeath() {

@@ -18,7 +18,7 @@ from devstack import Child, DevStackError, ZooKeeperServer, wait_until
 from dispatch.measures import Histogram, merged
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ROOT / ".build" / "bench-build" / "bench"
+PROGRAMS = ROOT / ".build" / "release" / "bench"
 NOOP_WORKER = PROGRAMS / "zkexec_noop_worker"
 DRIVER = PROGRAMS / "zkexec_dispatch_driver"
 RING_SHARE = PROGRAMS / "zkexec_ring_share"

@@ -49,6 +49,7 @@ def _handshake(root: str, hosts: str, folder: Path) -> dict[str, Any]:
         "partitions": 64,
         "secret": SECRET,
         "slots": 16,
+        "slots_max": 16,
         "queues": ["default"],
         "configured_host": "",
         "hostname": "bench",

@@ -122,6 +122,12 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         """
         contract.check(self)
         self._started = True
+        if not self._settings.digest_auth:
+            self.log.warning(
+                "ZooKeeper is open: [zk_executor] digest_auth is not set, so whoever reaches it "
+                "can kill tasks, drain workers, forge results and shut schedulers out hosts=%s",
+                self._settings.hosts,
+            )
         self._open_session()
 
     def _open_session(self) -> Session | None:

@@ -12,6 +12,9 @@ from typing import Any
 
 SECTION = "zk_executor"
 INTEGRATION = "Apache ZooKeeper"
+# For the start of a worker and for the command that changes its slots: each slot in use is an
+# ephemeral node, and a session with many more of them endangers the ensemble.
+WORKER_SLOTS_MAX = 2048
 
 
 def _option(
@@ -39,8 +42,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "string",
         "localhost:2181",
         "zk1:2181,zk2:2181,zk3:2181",
-        "The servers of the ZooKeeper ensemble, host:port, separated by commas. The same for "
-        "schedulers and workers.",
+        "The servers of the ZooKeeper ensemble, host:port, separated by commas; without a port "
+        "2181. IPv6 addresses are written in brackets: [2001:db8::7]:2181. The same for schedulers "
+        "and workers.",
     ),
     "root": _option(
         "string",
@@ -53,9 +57,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "string",
         "",
         "airflow:a-password",
-        "user:password with which schedulers and workers sign in to ZooKeeper. Everything is then "
-        "readable for that user only. Empty: no signing in, and whoever reaches ZooKeeper can read "
-        "names and states (workloads stay encrypted).",
+        "user:password with which schedulers and workers sign in to ZooKeeper. Nobody else can "
+        "then read or change what is there. Empty: no signing in, and whoever reaches ZooKeeper "
+        "can do all that schedulers and workers do, but for reading workloads, which stay "
+        "encrypted: kill tasks, drain workers, forge results, remove what waits, shut schedulers "
+        "out. Schedulers and workers say so at each start.",
         sensitive=True,
     ),
     "session_timeout": _option(
@@ -90,7 +96,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "straining ZooKeeper. Stay well below the jute.maxbuffer of the ensemble.",
     ),
     "worker_slots": _option(
-        "integer", "16", "32", "How many tasks a worker runs at the same time."
+        "integer",
+        "16",
+        "32",
+        f"How many tasks a worker runs at the same time, 1 to {WORKER_SLOTS_MAX}.",
     ),
     "worker_queues": _option(
         "string",
@@ -113,7 +122,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "is where the API server looks for logs.",
     ),
     "worker_http_host": _option(
-        "string", "0.0.0.0", "127.0.0.1", "Address on which a worker serves HTTP."
+        "string",
+        "0.0.0.0",
+        "::",
+        "Address on which a worker serves HTTP. 0.0.0.0: every IPv4 address; ::, every address.",
     ),
     "drain_timeout": _option(
         "float",

@@ -14,15 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION
+from zk_executor.get_provider_info import DEFAULTS, OPTIONS, SECTION, WORKER_SLOTS_MAX
+from zk_executor.servers import InvalidServers, parse_servers
 
 _T = TypeVar("_T", int, float)
 
 SUPERVISORS = ("auto", "native", "airflow")
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error")
-_DEFAULT_ZOOKEEPER_PORT = 2181
 _SHORTEST_SECRET = 8
-_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?$")
 _ROOT = re.compile(r"^(/[A-Za-z0-9_.-]+)+$")
 _MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 
@@ -101,7 +100,7 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
     option = _reader(conf)
     day = 24 * 3600
     return WorkerSettings(
-        slots=_number(option, "worker_slots", int, 1, 2048),
+        slots=_number(option, "worker_slots", int, 1, WORKER_SLOTS_MAX),
         queues=_names(option("worker_queues")) or (_default_queue(),),
         host=_worker_host(option("worker_host")),
         http_port=_number(option, "worker_http_port", int, 0, 65535) or _log_server_port(),
@@ -179,16 +178,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _hosts(text: str) -> str:
-    servers = []
-    for server in _names(text):
-        match = _HOST.match(server)
-        port = int(match[2] or _DEFAULT_ZOOKEEPER_PORT) if match else 0
-        if not match or not 0 < port < 65536:
-            raise _invalid("hosts", text, f"{server!r} is not of the form host:port")
-        servers.append(f"{match[1]}:{port}")
-    if not servers:
-        raise _invalid("hosts", text, "must name at least one server, as host:port")
-    return ",".join(servers)
+    try:
+        return parse_servers(text)
+    except InvalidServers as error:
+        raise _invalid("hosts", text, str(error)) from None
 
 
 def _root(text: str) -> str:

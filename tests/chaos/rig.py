@@ -105,6 +105,7 @@ class Rig:
             "partitions": PARTITIONS,
             "secret": SECRET,
             "slots": SLOTS,
+            "slots_max": SLOTS,
             "queues": ["default"],
             "configured_host": name,
             "hostname": name,

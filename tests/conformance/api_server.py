@@ -61,7 +61,8 @@ class Answer:
 
     ``body`` is sent as it is if it is bytes, else as JSON; None means no body at all. ``delay``
     waits before, for as many seconds. ``broken`` is "" or one of: "reset" (the connection ends
-    before a byte), "half" (it ends in the middle of the body), "nonsense" (not HTTP).
+    before a byte), "half" (it ends in the middle of the body), "nonsense" (not HTTP), "raw" (the
+    body is all that is sent, with status line and headers in it).
     """
 
     status: int = 200
@@ -111,6 +112,8 @@ class Script:
         on_request: Callable[[Request], None] = lambda request: None,
     ) -> None:
         self.requests: list[Request] = []
+        # Per rule the requests that got an answer of its own, which is not the default one.
+        self.served: list[list[Request]] = [[] for _ in rules]
         self.on_request = on_request
         self._rules = rules
         self._default = default
@@ -127,6 +130,7 @@ class Script:
                     self._counts[number] += 1
                     chosen = rule.answers[min(count, len(rule.answers) - 1)]
                     if chosen is not None:
+                        self.served[number].append(request)
                         return chosen
                     break
             return self._default(request)
@@ -153,9 +157,13 @@ class ApiServer:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
+    def port(self) -> int:
+        return self._server.server_address[1]
+
+    @property
     def url(self) -> str:
         origin = "https://localhost" if self._tls else "http://127.0.0.1"
-        return f"{origin}:{self._server.server_address[1]}{PREFIX}/"
+        return f"{origin}:{self.port}{PREFIX}/"
 
     def __enter__(self) -> ApiServer:
         self._thread.start()
@@ -222,6 +230,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = answer.body_bytes()
+        if answer.broken == "raw":
+            self.wfile.write(body)
+            self.close_connection = True
+            return
         self.send_response(answer.status)
         if body:
             self.send_header("Content-Type", answer.content_type)

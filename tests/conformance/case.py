@@ -42,6 +42,8 @@ class Case:
     kill: Kill | None = None
     heartbeats: bool = False  # whether they are what the case is about
     refresh: bool = False  # whether the start is answered with a new token
+    # How many different requests its rules must have answered on each side.
+    rules_answer: int = 1
 
     @property
     def id(self) -> str:
@@ -93,3 +95,5 @@ class Outcome:
     log: bytes | None  # None: there is no file
     log_modes: tuple[str, ...]  # of the file and the folder it is in
     answers: tuple[str, ...]  # what the task noted
+    # Per rule of the case the requests that got an answer of its own.
+    served: tuple[tuple[Request, ...], ...] = ()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import messages
+from answers import run_context
 from api_server import DEFAULT, Answer, Rule
 from case import Case, Kill
 from messages import LAST_WORDS, UUID
@@ -13,8 +14,13 @@ from messages import LAST_WORDS, UUID
 RUN = "/task-instances/[^/]+/run"
 STATE = "/task-instances/[^/]+/state"
 HEARTBEAT = "/task-instances/[^/]+/heartbeat"
+RENDERED = "/task-instances/[^/]+/rtif"
 # What a task asks for; not what its supervisor does of itself.
 ASKED = "/(?!task-instances/[^/]+/(run|state|heartbeat)).*"
+# Messages that are answered without the API server; Airflow's supervisor refuses the last two.
+ANSWERED_HERE = frozenset(
+    {"MaskSecret", "ResendLoggingFD", "GetHITLDetailResponse", "UpdateHITLDetail"}
+)
 
 NOT_FOUND = Answer(404, {"detail": {"reason": "not_found", "message": "There is none"}})
 FORBIDDEN = Answer(403, {"detail": {"reason": "access_denied", "message": "Not yours"}})
@@ -25,6 +31,24 @@ INVALID = Answer(
 )
 BROKEN = Answer(500, {"detail": "Internal trouble"})
 HTML = Answer(502, b"<html>Bad Gateway</html>", content_type="text/html")
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+def _chunked(size: bytes) -> Answer:
+    """An answer whose first chunk has this for its size."""
+    # It says that it closes, or the answer to a HEAD, which has no chunks, would leave the client a
+    # connection that is closed already.
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n"
+    )
+    return Answer(body=head + b"\r\n" + size + b"\r\n{}\r\n0\r\n\r\n", broken="raw")
+
+
+RUNNING_ELSEWHERE = {
+    "detail": {"reason": "invalid_state", "message": "x", "previous_state": "running"}
+}
 
 FAULTS: dict[str, tuple[Answer | None, ...]] = {
     "not-found": (NOT_FOUND,),
@@ -53,12 +77,29 @@ FAULTS: dict[str, tuple[Answer | None, ...]] = {
     "text": (Answer(200, "a text"),),
     "not-json": (Answer(200, b"{not json"),),
     "no-content": (Answer(204),),
+    "redirect-see-other": (Answer(303, headers={"Location": "/execution/elsewhere"}),),
+    "not-modified": (Answer(304),),
+    "error-detail-null": (Answer(409, {"detail": None}),),
+    "error-reason-null": (Answer(409, {"detail": {"reason": None, "previous_state": None}}),),
+    "error-detail-number": (Answer(404, {"detail": 5}),),
+    "error-detail-list": (Answer(422, {"detail": [1, {"msg": None}]}),),
+    "error-array": (Answer(409, [{"detail": "x"}]),),
+    "error-deep": (Answer(409, b'{"detail":' + DEEP + b"}"),),
+    "error-not-utf-8": (Answer(409, b'{"detail":"\xff\xfe"}'),),
+    "deep": (Answer(200, DEEP),),
+    "not-utf-8": (Answer(200, b'{"key":"\xff","value":1}'),),
+    "array": (Answer(200, [1, "a"]),),
+    "number": (Answer(200, b"18446744073709551616"),),
+    "chunk-negative": (_chunked(b"-2"),),
+    "chunk-minus-one": (_chunked(b"-1"),),
+    "chunk-no-number": (_chunked(b"zz"),),
 }
 
 # What these do is seen well enough in cases of messages.
 TOLD_BY_MESSAGES = frozenset(
     {"no-content", "error-with-charset", "error-without-detail", "error-without-body"}
     | {"error-not-json", "null", "text", "not-found-html", "nonsense-once", "half-once"}
+    | {"number", "chunk-minus-one", "chunk-no-number", "not-modified"}
 )
 
 
@@ -92,9 +133,19 @@ def messages_cases() -> list[Case]:
         Case("messages-half", "half_a_message", {"messages": some}),
         Case("messages-channel-closed", "close_channel"),
     ]
+    asking = sum(one["type"] not in ANSWERED_HERE for one in one_each)
     for name, answers in FAULTS.items():
-        rules = (Rule(".*", ASKED, answers),)
-        cases.append(Case(f"messages-{name}", "send_all", {"messages": one_each}, rules))
+        # There is no half of the answer to a HEAD: it would spoil the order of the others.
+        half = name.startswith("half")
+        rules = (
+            # The first is sent before the task's own code runs: a task that is refused there
+            # sends no message at all.
+            Rule("PUT", RENDERED, (DEFAULT, *answers)),
+            Rule("(?!HEAD).*" if half else ".*", ASKED, answers),
+        )
+        plan = {"messages": one_each}
+        case = Case(f"messages-{name}", "send_all", plan, rules, rules_answer=asking - half)
+        cases.append(case)
     return cases
 
 
@@ -291,6 +342,10 @@ def start_cases() -> list[Case]:
         detail = {"reason": reason, "message": "é", "previous_state": previous}
         return Answer(409, {"detail": detail})
 
+    def started(**changes: Any) -> Answer:
+        return Answer(200, run_context(changes))
+
+    odd = {"null": None, "text": "yes", "number": 1, "array": [], "other-text": "perhaps"}
     answers: dict[str, tuple[Answer | None, ...]] = {
         "running-elsewhere": (state("running"),),
         "already-done": (state("success"),),
@@ -298,6 +353,10 @@ def start_cases() -> list[Case]:
         "restarting-elsewhere": (state("restarting", "running_elsewhere"),),
         "timeout-once": (Answer(200, delay=10), DEFAULT),
         "empty-context": (Answer(200, {}),),
+        **{f"should-retry-{name}": (started(should_retry=value),) for name, value in odd.items()},
+        "start-date-array": (started(start_date=[1]),),
+        "running-elsewhere-html": (Answer(409, RUNNING_ELSEWHERE, content_type="text/html"),),
+        "running-elsewhere-odd": (Answer(409, {**RUNNING_ELSEWHERE["detail"], "detail": None}),),
         **{name: what for name, what in FAULTS.items() if name not in TOLD_BY_MESSAGES},
     }
     resumed = {
@@ -310,6 +369,7 @@ def start_cases() -> list[Case]:
             Case(f"start-{name}", "succeed", rules=(Rule(".*", RUN, what),))
             for name, what in answers.items()
         ),
+        Case("start-date-number", "succeed_silently", context={"start_date": 1_780_000_000}),
         Case("start-resumed", "defer", context=resumed),
         Case("start-new-field", "succeed", context={"new_field": {"x": [1]}}),
         Case("start-clears-xcoms", "succeed", context={"xcom_keys_to_clear": ["a b", "c/d"]}),
@@ -330,6 +390,12 @@ def server_cases() -> list[Case]:
         "broken": (DEFAULT, BROKEN),
         "unauthorized": (DEFAULT, FAULTS["unauthorized"][0]),
         "html-404": (DEFAULT, FAULTS["not-found-html"][0]),
+        "redirect": (DEFAULT, FAULTS["redirect"][0]),
+        "detail-null": (DEFAULT, FAULTS["error-detail-null"][0]),
+        "reason-null": (DEFAULT, FAULTS["error-reason-null"][0]),
+        "detail-text": (DEFAULT, Answer(409, {"detail": "x"})),
+        "detail-deep": (DEFAULT, FAULTS["error-deep"][0]),
+        "array": (DEFAULT, FAULTS["error-array"][0]),
     }
     for name, what in beats.items():
         rules = (Rule("PUT", HEARTBEAT, what),)
@@ -340,7 +406,10 @@ def server_cases() -> list[Case]:
     asks = {"messages": [{"type": "DeleteVariable", "key": str(n)} for n in range(5)]}
     late = Rule("GET", "/variables/late", (Answer(200, delay=10), DEFAULT))
     late_ask = {"messages": [{"type": "GetVariable", "key": "late"}]}
-    for name in ("not-found", "conflict", "invalid", "broken", "html", "reset-once"):
+    for name in (
+        *("not-found", "conflict", "invalid", "broken", "html", "reset-once", "redirect"),
+        *("redirect-see-other", "error-detail-null", "error-deep", "chunk-negative"),
+    ):
         rules = (Rule(".*", STATE, FAULTS[name]),)
         cases.append(Case(f"end-{name}", "succeed_silently", rules=rules))
         cases += _may_retry(f"end-failed-{name}", "fail", rules=rules)

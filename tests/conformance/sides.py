@@ -67,12 +67,15 @@ def environment(folder: Path, url: str, side: Mapping[str, str]) -> dict[str, st
         "ZK_EXECUTOR__WORKER_HOST": "conformance.example.org",
         **{f"ZK_EXECUTOR__{name}": value for name, value in side.items()},
     }
-    outside = {name: v for name, v in os.environ.items() if not name.startswith("AIRFLOW")}
+    outside = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AIRFLOW", "SSL_CERT_")) and not name.lower().endswith("_proxy")
+    }
     return {
         **outside,
         "AIRFLOW_HOME": str(folder),
         "CONFORMANCE_FOLDER": str(folder),
-        "NO_PROXY": "*",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",  # Airflow sends sets as lists
         **{f"AIRFLOW__{name}": str(value) for name, value in options.items()},
@@ -210,6 +213,7 @@ class Side:
             log=log.read_bytes() if log.exists() else None,
             log_modes=tuple(modes),
             answers=tuple(answers.read_text().splitlines()) if answers.exists() else (),
+            served=tuple(map(tuple, api.scripts[case.name].served)),
         )
 
     def _tail(self) -> str:

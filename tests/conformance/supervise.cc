@@ -127,7 +127,8 @@ int Main(const std::string& python) {
     return 2;
   }
   auto& zygote = **opened;
-  const auto api = ApiClient::Open(ApiClient::Options::Make(zygote.configuration()), loop);
+  const auto wanted = ApiClient::Options::Make(zygote.configuration());
+  auto api = wanted ? ApiClient::Open(*wanted, loop) : wanted.error();
   if (!api) {
     std::cerr << api.error().message << '\n';
     return 2;

@@ -7,6 +7,7 @@ Threads: the test's; a reader of the program's output is inside.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,28 +47,49 @@ class Ended:
 class Supervised:
     """Owns the program and the API server. Use as a context.
 
-    Options are those of section [zk_executor], or whole names AIRFLOW__...
+    Options are those of section [zk_executor], or whole names AIRFLOW__... Other variables of the
+    environment are in ``variables``.
     """
 
     def __init__(
-        self, folder: Path, *, tls: ssl.SSLContext | None = None, **options: object
+        self,
+        folder: Path,
+        *,
+        tls: ssl.SSLContext | None = None,
+        variables: Mapping[str, str] | None = None,
+        **options: object,
     ) -> None:
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._options = options
         self._tls = tls
+        self._variables = dict(variables or {})
         self._reports: queue.Queue[dict[str, str]] = queue.Queue()
         self._ended: dict[str, Ended] = {}
         self._numbers = 0
+        self._served_before = False
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[ApiServer]:
+        """The API server alone, before the program that is started by the context of this."""
+        with ApiServer(self._tls) as self.api:
+            self._served_before = True
+            yield self.api
+
+    def set_variables(self, variables: Mapping[str, str]) -> None:
+        """For the program, which is not started yet."""
+        self._variables.update(variables)
 
     def __enter__(self) -> Supervised:
-        self.api = ApiServer(self._tls).__enter__()
+        if not self._served_before:
+            self.api = ApiServer(self._tls).__enter__()
         whole = {k: str(v) for k, v in self._options.items() if k.startswith("AIRFLOW__")}
         own = {k: v for k, v in self._options.items() if k not in whole}
         env = environment(self.folder, self.api.url, {"SUPERVISOR": "native", **own})
         env["AIRFLOW__CORE__DAGS_FOLDER"] = str(self.dags)
         env.update(whole)
+        env.update(self._variables)
         self._errors = (self.folder / "stderr.log").open("ab")
         self.process = subprocess.Popen(
             [os.environ.get("ZKEXEC_SUPERVISE", PROGRAM), sys.executable],
@@ -91,7 +113,8 @@ class Supervised:
         self._reader.join()
         self.process.stdout.close()
         self._errors.close()
-        self.api.__exit__()
+        if not self._served_before:
+            self.api.__exit__()
 
     def _read(self) -> None:
         for line in self.process.stdout:
@@ -154,6 +177,14 @@ class Supervised:
 
     def said(self) -> str:
         return (self.folder / "stderr.log").read_text(errors="replace")
+
+    def supervised_by(self) -> list[str]:
+        """Who supervised each task, and for what reason not the worker, in their order."""
+        return [
+            line.removeprefix("supervised by=")
+            for line in self.said().splitlines()
+            if line.startswith("supervised by=")
+        ]
 
     def forked_from(self) -> list[str]:
         """From what each native task was forked, in their order."""

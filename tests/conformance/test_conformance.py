@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import pytest
 from case import Case
 from cases import all_cases
+from claims import unproven
 from compare import differences, render
 from differences import ALLOWED
 from sides import Side
@@ -40,6 +41,9 @@ def test_task_is_supervised_as_airflow_does(
         sections.append(render(case, one.outcomes[case.name], str(one.folder)))
     found = differences(case, *sections, ALLOWED, _used)
     assert not found, f"- airflow, + {side}\n" + "\n".join(found)
+    for one in (sides["airflow"], sides[side]):
+        missing = unproven(case, one.outcomes[case.name])
+        assert not missing, f"nothing was compared; on side {one.name}: " + "; ".join(missing)
 
 
 @pytest.mark.parametrize("side", COMPARED)

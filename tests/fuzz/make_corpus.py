@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds that the fuzzers start from: frames as Airflow's task runner makes them, answers
-as the API server words them, and what tasks log. Run it with Airflow's Python, and commit.
+as the API server words them, what tasks log, and what clients send to a worker's HTTP server. Run
+it with Airflow's Python, and commit.
 
     .build/venv/bin/python tests/fuzz/make_corpus.py
 """
@@ -87,7 +88,14 @@ STATUSES = (200, 404, 0, 201, 204, 401, 403, 409, 410, 422, 500, 503, 302, 600) 
 
 def main() -> None:
     shutil.rmtree(CORPUS, ignore_errors=True)
-    for name, seeds in (("request", requests()), ("answer", replies()), ("log", logs())):
+    corpora = {
+        "request": requests(),
+        "answer": replies(),
+        "log": logs(),
+        "task": tasks(),
+        "http": http(),
+    }
+    for name, seeds in corpora.items():
         folder = CORPUS / name
         folder.mkdir(parents=True)
         for title, seed in seeds.items():
@@ -188,6 +196,48 @@ def replies() -> dict[str, bytes]:
     return seeds
 
 
+def http() -> dict[str, bytes]:
+    """Requests, well-meant and not, in packets of some size (0: as large as can be)."""
+    get = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    log = b"GET /log/%s HTTP/1.1\r\nHost: x\r\nAuthorization: @TOKEN@\r\n\r\n"
+    health = get.replace(b"metrics", b"health/live")
+    post = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n"
+    packets = {
+        "metrics": get,
+        "health": health + health.replace(b"live", b"ready"),
+        "head": get.replace(b"GET", b"HEAD") + get,
+        "log": log % b"a.log",
+        "log-head": (log % b"a.log").replace(b"GET", b"HEAD"),
+        "log-encoded": log % b"%61.log?x=y",
+        "log-missing": log % b"b.log",
+        "log-outside": log % b"..%2fa.log",
+        "no-token": (log % b"a.log").replace(b"Authorization", b"X"),
+        "in-one-packet": get * 3 + log % b"a.log" + get.replace(b"metrics", b"") + get,
+        "absolute": get.replace(b"/metrics", b"http://x:1/metrics#a"),
+        "close": get.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive, close\r\n\r\n") + get,
+        "old": get.replace(b"1.1", b"1.0"),
+        "version-2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "version-none": b"GET /metrics\r\n\r\n",
+        "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(64)),
+        "chunk-negative": chunked + b"-2\r\nhello\r\n",
+        "chunk-huge": chunked + b"ffffffffffffffff\r\nhello\r\n",
+        "chunk-garbage": chunked + b"zz\r\nhello\r\n",
+        "chunks": chunked + b"5\r\nhello\r\n0\r\n\r\n" + get,
+        "body": post + b"Content-Length: 5\r\n\r\nhello",
+        "body-none": post + b"Content-Length: 0\r\n\r\n" + get,
+        "body-negative": post + b"Content-Length: -1\r\n\r\n",
+        "body-twice": post + b"Content-Length: 0\r\nContent-Length: 5\r\n\r\nhello",
+        "large-head": b"GET / HTTP/1.1\r\nA: " + b"a" * 16300 + b"\r\n\r\n",
+        "folded": b"GET /metrics HTTP/1.1\r\nA: b\r\n c\r\n\r\n",
+        "bare-lf": get.replace(b"\r", b""),
+        "nul": get.replace(b"x", b"\0"),
+        "begun": get[:-2],
+    }
+    seeds = {name: b"\0" + packet for name, packet in packets.items()}
+    return seeds | {f"{name}-slowly": b"\7" + packets[name] for name in ("log", "in-one-packet")}
+
+
 def route_types() -> list[str]:
     table = HERE.parents[1] / "worker" / "supervise" / "route_table.cc"
     return re.findall(r'Route\{"(\w+)"', table.read_text())
@@ -235,6 +285,67 @@ def logs() -> dict[str, bytes]:
     seeds["secret-in-secret"] = b"hunter2\nhunter2 hunter2hunter2hunter2\n"
     seeds["secret-token"] = b"xxeyJabc\nxxeyJabc eyJabc xxeyJabcdef\n"
     return seeds
+
+
+# Of task_fuzzer.cc.
+TASK_STATUSES = (200, 204, 201, 404, 409, 410, 401, 403, 0, 500, 503, 422, 400, 302, 307, 100)
+ANSWER, ASK, TICK, LOG, EXIT, CLOSED, KILL, HELPER = 0, 4, 7, 8, 10, 11, 12, 13
+GOOD_START = bytes((ANSWER, 0, 0, 1))
+
+
+def tasks() -> dict[str, bytes]:
+    """Lives of a task: answers in their order, and answers that nobody expects."""
+    types = route_types()
+
+    def text(content: bytes) -> bytes:
+        return len(content).to_bytes(2, "big") + content
+
+    def answer(status: int, body: bytes = b"") -> bytes:
+        return bytes((ANSWER, TASK_STATUSES.index(status), 0, 0)) + text(body)
+
+    def ask(what: str | int, value: bytes = b'"x"') -> bytes:
+        return bytes((ASK, what if isinstance(what, int) else types.index(what))) + text(value)
+
+    end = bytes((EXIT, 0, CLOSED))
+    beat = bytes((TICK, 100))
+    started = {
+        "succeeds": ask("SucceedTask") + answer(204) + end,
+        "asks": ask("GetVariable") + answer(200, b'{"key":"k","value":"v"}') + end,
+        "masks": ask("GetConnection") + answer(200, b'{"password":"p","extra":"{}"}') + end,
+        "masks-nothing": ask("GetConnection") + answer(200, b'{"password":null,"extra":[1]}') + end,
+        "triggers": ask("TriggerDagRun", b"true") + answer(409, b"{}") + answer(204) + end,
+        "stopped": beat + answer(409, b'{"detail":{"reason":"not_running"}}') + end,
+        "stopped-null": beat + answer(404, b'{"detail":null}') + end,
+        "beats": beat + answer(204) + beat + answer(500) + beat + beat + answer(500) + end,
+        "told-twice": ask("DeferTask") + answer(500) * 3 + end,
+        "fails": ask(200, b'"failed"') + bytes((EXIT, 1, CLOSED)) + answer(204),
+        "killed": bytes((KILL, EXIT, 247, CLOSED)),
+        "helped": ask(203) + bytes((HELPER, 1)) + end,
+        "logs": bytes((LOG,)) + text(b'{"event":"x","level":"info"}') + end,
+        "any-request": ask(255, b"\x93\x01\x80\xc0") + end,
+        "odd-fields": ask("GetXCom", b'{"a":[null,1e300]}') + answer(404, b'{"detail":5}') + end,
+    }
+    starts = {
+        "start-null": b'{"should_retry":null}',
+        "start-array": b"[]",
+        "start-text": b'{"should_retry":"yes","start_date":1}',
+        "start-date": b'{"should_retry":false,"start_date":{"a":[]}}',
+        "start-not-utf-8": b'{"should_retry":"\xff"}',
+        "start-deep": b"[" * 1500 + b"]" * 1500,
+    }
+    refusals = {
+        "refused-running": b'{"detail":{"reason":"invalid_state","previous_state":"running"}}',
+        "refused-null": b'{"detail":{"reason":null,"previous_state":[]}}',
+        "refused-number": b'{"detail":5}',
+        "refused-invalid": b'{"detail":[{"loc":["a",1],"msg":"m","type":"t"}]}',
+    }
+    return {
+        **{name: b"\x01" + GOOD_START + rest for name, rest in started.items()},
+        **{name: b"\x00" + answer(200, body) + end for name, body in starts.items()},
+        **{name: b"\x00" + answer(409, body) + end for name, body in refusals.items()},
+        "redirected": b"\x00" + answer(307) + end,
+        "exits-first": b"\x00" + end + answer(0, b"refused"),
+    }
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = ROOT / "tests" / "fuzz" / "corpus"
 BUILD = ROOT / ".build" / "fuzz"
-NAMES = ("request", "answer", "log")
+NAMES = ("request", "answer", "log", "task", "http")
 ENVIRONMENT = {
     **os.environ,
     # Names and lines in stacks without llvm's own symbolizer.

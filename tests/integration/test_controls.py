@@ -273,7 +273,7 @@ def test_what_is_wrong_is_told_with_its_exit_code(
         assert all(worker.full_name in one.stderr for worker in workers), one.stderr
     assert usage.returncode == number.returncode == 2
     assert "--all" in usage.stderr
-    assert "1 to 10000" in number.stderr
+    assert "1 to 2048" in number.stderr
     assert (unreachable.returncode, "hosts=127.0.0.1:1" in unreachable.stderr) == (1, True)
 
     # Something in control/ that isn't ours, and a worker that is stopped: it can't obey.

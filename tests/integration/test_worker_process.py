@@ -120,6 +120,25 @@ def test_worker_serves_health_and_metrics_and_drains_on_sigterm(make_worker) -> 
     assert worker.process.wait(30) == 0
 
 
+def test_worker_tells_what_an_operator_should_know_of_its_configuration(env) -> None:
+    def risks(**variables: str) -> list[str]:
+        done = run_worker({**env, **variables}, "--check-config")
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if " warning " in line]
+
+    (Path(env["AIRFLOW_HOME"]) / "airflow.cfg").write_text("[api_auth]\njwt_secret =\n")
+    (opened,) = risks()
+    assert "ZooKeeper is open" in opened and "[zk_executor] digest_auth" in opened
+    signs, database = risks(
+        AIRFLOW__ZK_EXECUTOR__DIGEST_AUTH="airflow:a-password",
+        AIRFLOW__API_AUTH__JWT_SECRET_CMD="echo signs-all",
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://airflow:pass-word@db/airflow",
+    )
+    assert 'option="[api_auth] jwt_secret" risk="with it a task can sign tokens' in signs
+    assert 'option="[database] sql_alchemy_conn" risk=' in database
+    assert "pass-word" not in database and "signs-all" not in signs
+
+
 def test_worker_waits_for_zookeeper_and_is_not_ready_until_then(
     make_worker, own_zookeeper: ZooKeeperServer
 ) -> None:
@@ -176,6 +195,10 @@ def test_port_already_taken_is_told_with_exit_code_3(env) -> None:
         ([], {"AIRFLOW__ZK_EXECUTOR__SESSION_TIMEOUT": "-1"}, "session_timeout"),
         ([], {"AIRFLOW__ZK_EXECUTOR__PRELOAD": "no_such_module"}, "no_such_module"),
         ([], {"ZK_WORKER_SLOTS": "0"}, "--slots"),
+        (["--slots", "2049"], {}, "must be 1 to 2048, it is 2049"),
+        (["--hosts", "::1:2181"], {}, "--hosts / [zk_executor] hosts: '::1:2181' is invalid"),
+        ([], {"ZK_WORKER_HOSTS": "zk1:2181/a"}, "put it in front of the root"),
+        ([], {"AIRFLOW__ZK_EXECUTOR__HOSTS": "zk1:zk2"}, "the port must be 1 to 65535"),
     ],
 )
 def test_invalid_option_is_named_with_exit_code_2(env, flags, variables, named) -> None:
@@ -194,6 +217,9 @@ def test_check_config_shows_what_would_be_used_but_no_secret(env) -> None:
     done = run_worker(env, "--check-config", "--slots", "5")
     assert done.returncode == 0, done.stderr
     assert "slots=5" in done.stdout
+    done = run_worker(env, "--check-config", "--slots", "2048", "--hosts", "zk1 , [::1]")
+    assert done.returncode == 0, done.stderr
+    assert "hosts=zk1:2181,[::1]:2181\n" in done.stdout
     assert SECRET not in done.stdout + done.stderr
     assert "a secret key for logs" not in done.stdout + done.stderr
 

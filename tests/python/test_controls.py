@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from airflow.cli import cli_parser
+from airflow.executors.base_executor import ExecutorConf
 
 from workloads import task
 from zk_executor.cli import commands, controls
 from zk_executor.cli.definition import get_zk_cli_commands
+from zk_executor.get_provider_info import WORKER_SLOTS_MAX
 from zk_executor.placing import new_dispatch, placement_arguments, task_label_around_try
+from zk_executor.settings import InvalidSetting, read_worker_settings
 
 FLEET = [
     {"worker": "heavy-1-aaaaaaaa", "host": "host-a"},
@@ -128,6 +131,20 @@ def test_concurrency_sends_the_number_and_checks_it(core, capsys):
     fails(1, controls.concurrency, "concurrency", "other", "32")
 
 
+def test_concurrency_takes_the_slots_that_the_start_takes(core, monkeypatch, capsys):
+    for slots in (1, WORKER_SLOTS_MAX):
+        assert parse("concurrency", "other", str(slots)).slots == slots
+        monkeypatch.setenv("AIRFLOW__ZK_EXECUTOR__WORKER_SLOTS", str(slots))
+        assert read_worker_settings(ExecutorConf(None)).slots == slots
+    for slots in (0, WORKER_SLOTS_MAX + 1):
+        with pytest.raises(SystemExit):
+            parse("concurrency", "other", str(slots))
+        assert f"from 1 to {WORKER_SLOTS_MAX}" in capsys.readouterr().err
+        monkeypatch.setenv("AIRFLOW__ZK_EXECUTOR__WORKER_SLOTS", str(slots))
+        with pytest.raises(InvalidSetting, match=f"from 1 to {WORKER_SLOTS_MAX}"):
+            read_worker_settings(ExecutorConf(None))
+
+
 def test_queues_add_and_remove_send_the_names_and_tell_if_none_is_left(core, capsys):
     core.rows = FLEET
     core.outcome = [outcome(queues=["default", "a", "b"])]
@@ -182,7 +199,8 @@ def test_wrong_usage_is_exit_code_2_and_asks_nobody(core, function, words):
     [
         ["concurrency", "other"],
         ["concurrency", "other", "0"],
-        ["concurrency", "other", "10001"],
+        ["concurrency", "other", "2049"],
+        ["concurrency", "other", "٣٢"],
         ["concurrency", "other", "many"],
         ["queues", "add", "other"],
         ["queues", "change", "other", "a"],

@@ -57,6 +57,22 @@ def test_start_gives_the_session_every_option(core, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("digest_auth", ["", "airflow:a-password"])
+def test_start_warns_of_an_open_zookeeper_unless_there_is_a_login(
+    core, monkeypatch, capsys, digest_auth
+):
+    monkeypatch.setenv("AIRFLOW__ZK_EXECUTOR__DIGEST_AUTH", digest_auth)
+    executor = ZkExecutor()
+    executor.job_id = 7
+    executor.start()
+    output = capsys.readouterr().out
+    told = [line for line in output.splitlines() if "ZooKeeper is open" in line]
+    assert len(told) == (0 if digest_auth else 1), output
+    for word in ("warning", "digest_auth", "kill", "drain", "forge", "localhost:2181"):
+        assert all(word in line for line in told)
+    assert "a-password" not in output
+
+
 def test_start_returns_and_is_tried_again_when_the_session_cannot_be_made(core, monkeypatch):
     core.refuse = ValueError("hosts: no")
     driver = Driver(core)

@@ -43,6 +43,7 @@ INVALID = [
     ("max_workload_bytes", "10"),
     ("max_workload_bytes", "2000000"),
     ("worker_slots", "0"),
+    ("worker_slots", "2049"),
     ("worker_slots", "many"),
     ("worker_host", "a b"),
     ("worker_http_port", "65536"),

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.exceptions import AirflowException
+from airflow.models.connection import Connection
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 from kazoo import exceptions as kazoo
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
@@ -67,12 +70,32 @@ def test_tls_is_on_with_its_files_and_checks_the_servers(tmp_path) -> None:
     assert "use_ssl" not in read_login(connection(), "c").client_arguments()
 
 
+def test_an_ipv6_address_in_a_uri_is_a_server() -> None:
+    uri = "zookeeper://[2001:db8::7]:2182/production"
+    login = read_login(Connection(conn_id="six", uri=uri), "six")
+    assert login.address == "[2001:db8::7]:2182/production"
+
+
+def test_without_a_connection_the_executors_servers_are_asked(monkeypatch) -> None:
+    def missing(_, conn_id):
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", missing)
+    monkeypatch.setenv("AIRFLOW__ZK_EXECUTOR__HOSTS", " zk1, [::1]")
+    assert ZookeeperHook().login.hosts == "zk1:2181,[::1]:2181"
+    monkeypatch.setenv("AIRFLOW__ZK_EXECUTOR__HOSTS", "zk1:0")
+    with pytest.raises(exceptions.ZookeeperInvalidConnection, match=r"\[zk_executor\] hosts"):
+        _ = ZookeeperHook().login
+    with pytest.raises(AirflowNotFoundException):
+        _ = ZookeeperHook("another").login
+
+
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
         ({"host": ""}, "at least one server"),
-        ({"host": "zk1:0"}, "host:port"),
-        ({"host": "http://zk1"}, "host:port"),
+        ({"host": "zk1:0"}, "1 to 65535"),
+        ({"host": "http://zk1"}, "1 to 65535"),
         ({"host": "zk1/a", "schema": "b"}, "different ones"),
         ({"schema": "a//b"}, "path"),
         ({"password": "secret"}, "must be a login"),

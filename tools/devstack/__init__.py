@@ -26,6 +26,7 @@ from devstack.processes import (
     kill_strays,
     wait_until,
 )
+from devstack.steps import Steps
 from devstack.worker import ZkWorker
 from devstack.zookeeper import ZooKeeperServer
 
@@ -37,6 +38,7 @@ __all__ = [
     "DevStackError",
     "Network",
     "PostgresServer",
+    "Steps",
     "TaskState",
     "ZkWorker",
     "ZooKeeperEnsemble",

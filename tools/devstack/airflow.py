@@ -21,6 +21,9 @@ from devstack.zookeeper import ZooKeeperServer
 
 ZK_EXECUTOR = "ZkExecutor:zk_executor.ZkExecutor"
 
+# Variables of options that README keeps from workers.
+NOT_FOR_WORKERS = ("AIRFLOW__API_AUTH__", "AIRFLOW__DATABASE__", "AIRFLOW__CORE__FERNET_KEY")
+
 COMPONENTS = {
     "api-server": ("api-server", "--workers", "1"),
     "scheduler": ("scheduler",),
@@ -116,6 +119,15 @@ class AirflowStack:
             **ours,
         }
 
+    @property
+    def worker_env(self) -> dict[str, str]:
+        """What of env workers need: no signing key, no database, no key for its passwords."""
+        kept = {
+            name: value for name, value in self.env.items() if not name.startswith(NOT_FOR_WORKERS)
+        }
+        # Empty wins over what Airflow invents for a new airflow.cfg.
+        return {**kept, "AIRFLOW__API_AUTH__JWT_SECRET": ""}
+
     def command(self, name: str, *arguments: str) -> Child:
         """An airflow command in this environment, not started; its log is <name>.log."""
         return Child(
@@ -177,13 +189,24 @@ class AirflowStack:
         )
 
     def wait_dags(self, dag_ids: Iterable[str], timeout: float = 120) -> None:
-        """Wait until all these DAGs have been parsed."""
+        """Wait until all these DAGs have been parsed; a file that can't be ends the wait at once.
+
+        The error's last lines are that file and what Airflow says of it.
+        """
         wanted = set(dag_ids)
         missing: set[str] = set()
 
         def parsed() -> bool:
             missing.clear()
             missing.update(wanted - self.client.dag_ids())
+            errors = self.client.import_errors() if missing else {}
+            if errors:
+                raise DevStackError(
+                    "\n".join(
+                        f"a DAG file can't be imported: {file}\n{trace.rstrip()}"
+                        for file, trace in sorted(errors.items())
+                    )
+                )
             return not missing
 
         wait_until(
@@ -192,9 +215,7 @@ class AirflowStack:
             timeout=timeout,
             needs=self.children(),
             interval=0.5,
-            describe=lambda: (
-                f"missing: {sorted(missing)}\nimport errors: {self.client.import_errors()}"
-            ),
+            describe=lambda: f"missing: {sorted(missing)}",
         )
 
     def start(self) -> None:

@@ -2,7 +2,8 @@
 """The few calls of Airflow's REST API that the demo and the tests need, on the standard library.
 
 Threads: any; it keeps only a token. Errors: ApiError for an answer other than 2xx; OSError when
-nobody answers; DevStackError when a wait passes its deadline.
+nobody answers; DevStackError when a wait passes its deadline. An answer of 5xx (a database that
+was busy for a moment, say) is asked for again for RETRY_SECONDS before it becomes an ApiError.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import datetime
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -21,14 +23,20 @@ from devstack.processes import Child, DevStackError, wait_until
 
 PAGE = 100
 FINISHED_RUN = frozenset({"success", "failed"})
+RETRY_SECONDS = 30.0
+RETRY_INTERVAL = 0.5
 
 
 class ApiError(RuntimeError):
-    """The API server answered with an error."""
+    """The API server answered with an error.
 
-    def __init__(self, status: int, text: str) -> None:
+    repeated says that the request had been answered 5xx before, and so may have been carried out.
+    """
+
+    def __init__(self, status: int, text: str, *, repeated: bool = False) -> None:
         super().__init__(f"HTTP {status}: {text}")
         self.status = status
+        self.repeated = repeated
 
 
 @dataclass(frozen=True, order=True)
@@ -62,8 +70,9 @@ class TaskState:
 class AirflowClient:
     """Talks to one API server whose simple auth manager makes everyone an admin."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, retry_interval: float = RETRY_INTERVAL) -> None:
         self.base_url = base_url.rstrip("/")
+        self._retry_interval = retry_interval
         self._token = ""
         # The server is on this machine; a proxy of the environment is not for it.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -85,7 +94,7 @@ class AirflowClient:
     def health(self) -> dict[str, str]:
         """Status by component, empty while nobody answers."""
         try:
-            answer = self._send("GET", "/api/v2/monitor/health", None)
+            answer = self._send_once("GET", "/api/v2/monitor/health", None)
         except (OSError, http.client.HTTPException, ApiError):
             return {}
         return {name: (part or {}).get("status") or "" for name, part in answer.items()}
@@ -106,13 +115,16 @@ class AirflowClient:
         self, dag_id: str, *, run_id: str | None = None, conf: Mapping[str, Any] | None = None
     ) -> str:
         """Start a DAG run for now; returns its run id."""
-        body: dict[str, Any] = {
-            "logical_date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-            "conf": dict(conf or {}),
-        }
-        if run_id:
-            body["dag_run_id"] = run_id
-        return self.request("POST", f"/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"]
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        # An id of our own, so that a request that has to be repeated starts no second run.
+        run_id = run_id or f"manual__{now}"
+        body = {"logical_date": now, "conf": dict(conf or {}), "dag_run_id": run_id}
+        try:
+            self.request("POST", f"/dags/{quote(dag_id)}/dagRuns", body)
+        except ApiError as error:
+            if not (error.status == 409 and error.repeated):
+                raise
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         return self.request("GET", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")["state"]
@@ -230,6 +242,26 @@ class AirflowClient:
                 return items
 
     def _send(
+        self,
+        method: str,
+        address: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """_send_once(), again while the answer is 5xx."""
+        deadline = time.monotonic() + RETRY_SECONDS
+        repeated = False
+        while True:
+            try:
+                return self._send_once(method, address, body, headers)
+            except ApiError as error:
+                if error.status < 500 or time.monotonic() >= deadline:
+                    error.repeated = repeated
+                    raise
+                repeated = True
+                time.sleep(self._retry_interval)
+
+    def _send_once(
         self,
         method: str,
         address: str,

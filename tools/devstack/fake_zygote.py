@@ -29,6 +29,7 @@ HELLO: dict[str, Any] = {
     "partitions": 4,
     "secret": "an encryption key for tests",
     "slots": 4,
+    "slots_max": 64,
     "queues": ["default"],
     "hostname": "localhost",
     "http_host": "127.0.0.1",

@@ -100,7 +100,8 @@ class ZooKeeperServer:
     @property
     def hosts(self) -> str:
         """Connect string."""
-        return f"{self.address}:{self.port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
 
     def start(self) -> None:
         """Start and wait until it serves."""

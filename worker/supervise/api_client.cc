@@ -2,6 +2,9 @@
 #include "worker/supervise/api_client.h"
 
 #include <cpprest/http_client.h>
+#include <cpprest/producerconsumerstream.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <boost/asio/ssl.hpp>
 #include <filesystem>
@@ -12,6 +15,8 @@
 #include <vector>
 
 #include "common/ids.h"
+#include "common/log.h"
+#include "worker/json_fields.h"
 #include "worker/web_threads.h"
 
 namespace zkexec {
@@ -19,7 +24,21 @@ namespace {
 
 namespace http = web::http;
 
+// Throws what boost throws for a file that can't be read.
 void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context) {
+  // cpprest has loaded the system's authorities into the context, whatever we want. Once it has a
+  // store of its own, only those count that Airflow's client trusts.
+  SSL_CTX_set_cert_store(context.native_handle(), X509_STORE_new());
+  // As Python's ssl.create_default_context(). The name is checked by OpenSSL too, because boost
+  // takes the common name of a certificate that has other names, and a wildcard for a part of a
+  // name.
+  SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_2_VERSION);
+  auto* const verified = SSL_CTX_get0_param(context.native_handle());
+  X509_VERIFY_PARAM_set_hostflags(verified, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  auto host = web::uri(options.url).host();
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  if (X509_VERIFY_PARAM_set1_ip_asc(verified, host.c_str()) != 1)
+    X509_VERIFY_PARAM_set1_host(verified, host.c_str(), host.size());
   if (options.ca_file.empty()) context.set_default_verify_paths();
   for (const auto& file :
        {options.ca_file, options.server_certificate_file, options.public_ca_file})
@@ -29,6 +48,38 @@ void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context
     context.use_private_key_file(options.key_file, boost::asio::ssl::context::pem);
   }
 }
+
+// For a connection, which reads the files anew: they may have been renewed. Where they can't be
+// read, nobody is trusted, and the handshake fails.
+void TrustOrNobody(const ApiClient::Options& options, boost::asio::ssl::context& context) {
+  try {
+    Trust(options, context);
+  } catch (const std::exception& error) {
+    SSL_CTX_set_cert_store(context.native_handle(), X509_STORE_new());
+    spdlog::error("cannot read the files that [api] names for TLS error=\"{}\"", error.what());
+  }
+}
+
+// The body of an answer. cpprest hands it what arrives, with a count that it has from the server:
+// a chunk of the size -2 comes as nearly 2^64 bytes.
+class BodyBuffer : public concurrency::streams::details::basic_producer_consumer_buffer<uint8_t> {
+ public:
+  BodyBuffer() : basic_producer_consumer_buffer(1) {}
+  // Once the answer is complete.
+  std::string Take() { return std::move(body_); }
+
+ private:
+  pplx::task<std::size_t> _putn(const uint8_t* bytes, std::size_t count) override {
+    if (count > ApiClient::kBodyBytesMax - body_.size()) {
+      return pplx::task_from_exception<std::size_t>(
+          std::runtime_error("the answer's body is too long, or has a chunk of no possible size"));
+    }
+    body_.append(reinterpret_cast<const char*>(bytes), count);
+    return pplx::task_from_result(count);
+  }
+
+  std::string body_;
+};
 
 std::string Header(const http::http_response& response, const char* name) {
   const auto found = response.headers().find(name);
@@ -82,19 +133,26 @@ struct ApiClient::Impl {
   std::uint64_t next = 0;
 };
 
-ApiClient::Options ApiClient::Options::Make(const nlohmann::json& handshake) {
+Result<ApiClient::Options> ApiClient::Options::Make(const nlohmann::json& handshake) {
   Options options;
-  options.url = handshake.value("execution_api_server_url", "");
-  const auto found = handshake.find("supervise");
-  if (found == handshake.end() || !found->is_object()) return options;
-  options.api_version = found->value("api_version", "");
-  options.user_agent = found->value("user_agent", "");
-  options.timeout = Duration{static_cast<Duration::rep>(found->value("api_timeout_s", 5.0) * 1000)};
-  options.ca_file = found->value("ca_file", "");
-  options.server_certificate_file = found->value("server_certificate_file", "");
-  options.public_ca_file = found->value("public_ca_file", "");
-  options.certificate_file = found->value("certificate_file", "");
-  options.key_file = found->value("key_file", "");
+  JsonFields all(handshake, "the zygote's handshake");
+  options.url = all.Text("execution_api_server_url");
+  const auto* found = all.Object("supervise");
+  if (!all.status()) return all.status().error();
+  if (found == nullptr) return options;
+  JsonFields told(*found, "\"supervise\" of the zygote's handshake");
+  options.api_version = told.Text("api_version");
+  options.user_agent = told.Text("user_agent");
+  options.timeout = told.Seconds("api_timeout_s", options.timeout);
+  options.ca_file = told.Text("ca_file");
+  options.server_certificate_file = told.Text("server_certificate_file");
+  options.public_ca_file = told.Text("public_ca_file");
+  options.certificate_file = told.Text("certificate_file");
+  options.key_file = told.Text("key_file");
+  options.proxy_url = told.Text("proxy_url");
+  options.proxy_user = told.Text("proxy_user");
+  options.proxy_password = told.Text("proxy_password");
+  if (!told.status()) return told.status().error();
   return options;
 }
 
@@ -108,19 +166,32 @@ Result<std::unique_ptr<ApiClient>> ApiClient::Open(const Options& options, Event
     std::error_code error;
     if (!file.empty() && !std::filesystem::exists(file, error)) return option(file);
   }
+  if (options.certificate_file.empty() != options.key_file.empty()) {
+    return Error{ErrorCode::kInvalid,
+                 "[api] client_ssl_cert and client_ssl_key must both be set, or none"};
+  }
   try {
     http::client::http_client_config config;
     config.set_timeout(options.timeout);
+    config.set_max_redirects(0);
+    if (!options.proxy_url.empty()) {
+      web::web_proxy proxy{web::uri(options.proxy_url)};
+      if (!options.proxy_user.empty() || !options.proxy_password.empty())
+        proxy.set_credentials({options.proxy_user, options.proxy_password});
+      config.set_proxy(std::move(proxy));
+    }
     if (options.url.starts_with("https")) {
+      boost::asio::ssl::context tried(boost::asio::ssl::context::tls_client);
+      Trust(options, tried);
       config.set_ssl_context_callback(
-          [options](boost::asio::ssl::context& context) { Trust(options, context); });
+          [options](boost::asio::ssl::context& context) { TrustOrNobody(options, context); });
     }
     auto impl = std::make_shared<Impl>(options, loop, config);
     impl->self = impl;
     return std::unique_ptr<ApiClient>(new ApiClient(std::move(impl)));
   } catch (const std::exception& error) {
     return Error{ErrorCode::kInvalid,
-                 "the Execution API's URL '" + options.url + "' is none: " + error.what()};
+                 "cannot talk to the Execution API at '" + options.url + "': " + error.what()};
   }
 }
 
@@ -150,33 +221,25 @@ void ApiClient::Send(ApiRequest request, const std::string& token, Callback done
       out.set_body(std::vector<unsigned char>(bytes, bytes + request.body.size()));
       headers.set_content_type("application/json");
     }
+    const auto body = std::make_shared<BodyBuffer>();
+    out.set_response_stream(concurrency::streams::streambuf<uint8_t>(body).create_ostream());
     // The client is kept alive by what it still has to do.
-    impl_->client.request(out).then(
-        [impl = impl_, number](const pplx::task<http::http_response>& task) {
+    impl_->client.request(out)
+        .then([](const http::http_response& response) { return response.content_ready(); })
+        .then([impl = impl_, number, body](const pplx::task<http::http_response>& task) {
           ApiAnswer answer;
           try {
-            auto response = task.get();
+            const auto response = task.get();
             answer.content_type = Header(response, "Content-Type");
             answer.content_range = Header(response, "Content-Range");
             answer.refreshed_token = Header(response, "Refreshed-API-Token");
-            const auto status = response.status_code();
-            return response.extract_vector().then(
-                [impl, number, status, answer](const pplx::task<std::vector<unsigned char>>& body) {
-                  auto complete = answer;
-                  try {
-                    const auto bytes = body.get();
-                    complete.body.assign(bytes.begin(), bytes.end());
-                    complete.status = status;
-                  } catch (const std::exception& error) {
-                    complete.failure = error.what();
-                  }
-                  impl->Deliver(number, std::move(complete));
-                });
+            answer.body = body->Take();
+            answer.status = response.status_code();
           } catch (const std::exception& error) {
+            answer = {};
             answer.failure = Explained(error);
           }
           impl->Deliver(number, std::move(answer));
-          return pplx::task_from_result();
         });
     return;
   } catch (const std::exception& error) {

@@ -2,6 +2,9 @@
 // ApiClient: the ExecutionApi over HTTP, with connections that are kept and shared by all
 // tasks. api_client.cc alone includes cpprest's client.
 //
+// A redirect is an answer like any other, as in Airflow's client: following it would hand the
+// task's token to whoever is named there. The body of an answer is limited to kBodyBytesMax.
+//
 // Threads:  Send() on the owner's loop, where the answers come too; cpprest's threads work
 //           between. Lifetime: borrows the loop. Answers that come after the end go nowhere.
 #pragma once
@@ -31,14 +34,21 @@ class ApiClient : public ExecutionApi {
     std::string public_ca_file;
     std::string certificate_file;  // ours, for servers that ask; empty: none
     std::string key_file;
+    // An HTTP proxy, http://host:port, as Airflow's client would choose it; empty: none.
+    std::string proxy_url;
+    std::string proxy_user;  // empty: it asks for no credentials
+    std::string proxy_password;
 
-    // From the zygote's handshake.
-    static Options Make(const nlohmann::json& handshake);
+    // From the zygote's handshake. Errors: kInvalid: a field is not what it should be.
+    static Result<Options> Make(const nlohmann::json& handshake);
   };
 
   // Errors: kInvalid: a URL that is none, or a certificate that can't be read.
   static Result<std::unique_ptr<ApiClient>> Open(const Options& options, EventLoop& loop);
   ~ApiClient() override;
+
+  // A longer body counts as no answer. It could not be told to a task anyway.
+  static constexpr std::size_t kBodyBytesMax = 256u << 20;
 
   void Send(ApiRequest request, const std::string& token, Callback done) override;
 

@@ -21,10 +21,12 @@ std::string Framed(std::string_view bytes) {
 
 }  // namespace
 
-Helper::~Helper() {
+Helper::~Helper() { Close(); }
+
+void Helper::Close() {
   if (fd_ < 0) return;
   poller_.Forget(watch_, fd_);
-  close(fd_);
+  close(std::exchange(fd_, -1));
 }
 
 int Helper::Open() {
@@ -32,7 +34,10 @@ int Helper::Open() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return -1;
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   fd_ = ends[0];
-  watch_ = poller_.Add(fd_, EPOLLIN, [this](std::uint32_t events) { OnReady(events); });
+  watch_ = poller_.Add(fd_, EPOLLIN, [this](std::uint32_t events) {
+    fence_.Run([&] { OnReady(events); });
+    if (fence_.down()) Close();
+  });
   return ends[1];
 }
 
@@ -75,8 +80,7 @@ void Helper::OnReady(std::uint32_t events) {
 }
 
 void Helper::Fail() {
-  poller_.Forget(watch_, fd_);
-  close(std::exchange(fd_, -1));
+  Close();
   for (const auto& answered : std::exchange(waiting_, {})) answered("", "");
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "worker/supervise/poller.h"
+#include "worker/supervise/run_fence.h"
 #include "worker/supervise/wire.h"
 
 namespace zkexec {
@@ -23,7 +24,7 @@ class Helper {
   // helper died.
   using Answered = std::function<void(const std::string& frame, const std::string& masks)>;
 
-  explicit Helper(Poller& poller) : poller_(poller) {}
+  Helper(Poller& poller, RunFence& fence) : poller_(poller), fence_(fence) {}
   ~Helper();
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
@@ -35,9 +36,11 @@ class Helper {
  private:
   void OnReady(std::uint32_t events);
   void Flush();
+  void Close();
   void Fail();
 
   Poller& poller_;
+  RunFence& fence_;  // of its run
   int fd_ = -1;
   Poller::Watch watch_ = 0;
   std::string out_;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "worker/json_fields.h"
 
 namespace zkexec {
 namespace {
@@ -20,6 +21,7 @@ constexpr Duration kTick{20};
 constexpr Duration kExplanationMax{5000};
 // A fork ahead takes a core for some milliseconds: not while the task that took the last starts.
 constexpr Duration kReplaceAfter{100};
+constexpr std::int64_t kMegabytesMax = 1 << 20;
 constexpr char kServerLost[] =
     "the worker's process that forked the task died, and the task with it";
 
@@ -27,25 +29,29 @@ constexpr char kServerLost[] =
 
 NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& handshake) {
   Options options;
-  options.settings = SuperviseSettings::Make(handshake);
-  const auto mode = handshake.value("supervisor", "auto");
+  JsonFields all(handshake, "the zygote's handshake");
+  const auto mode = all.Text("supervisor", "auto");
   options.on = mode != "airflow";
   options.required = mode == "native";
-  const auto found = handshake.find("supervise");
-  if (found == handshake.end() || !found->is_object()) {
-    options.refusal = "handshake";
-    return options;
+  options.idle_children = all.Int("template_idle_children", options.idle_children, 0);
+  options.templates.on = all.Flag("templates", true);
+  options.templates.max_age = all.Seconds("template_max_age_s", Duration{30000});
+  options.templates.memory_bytes = all.Integer("template_memory_mb", 1024, 0, kMegabytesMax) << 20;
+  const auto* found = all.Object("supervise");
+  const auto settings = SuperviseSettings::Make(handshake);
+  auto status = settings ? all.status() : Status(settings.error());
+  if (found != nullptr) {
+    JsonFields told(*found, "\"supervise\" of the zygote's handshake");
+    options.refusal = told.Text("refusal");
+    // Asked for by name, it is used with versions that it was not verified with.
+    if (options.required && options.refusal == "airflow_version") options.refusal.clear();
+    for (const auto& queue : told.Texts("foreign_queues")) options.foreign_queues.insert(queue);
+    if (status) status = told.status();
   }
-  options.refusal = found->value("refusal", "");
-  // Asked for by name, it is used with versions that it was not verified with.
-  if (options.required && options.refusal == "airflow_version") options.refusal.clear();
-  for (const auto& queue : found->value("foreign_queues", std::vector<std::string>{}))
-    options.foreign_queues.insert(queue);
-  options.idle_children = handshake.value("template_idle_children", options.idle_children);
-  options.templates.on = handshake.value("templates", true);
-  options.templates.max_age =
-      Duration{static_cast<Duration::rep>(handshake.value("template_max_age_s", 30.0) * 1000)};
-  options.templates.memory_bytes = handshake.value("template_memory_mb", std::int64_t{1024}) << 20;
+  if (settings) options.settings = *settings;
+  if (!status)
+    spdlog::error("tasks are supervised by Airflow error=\"{}\"", status.error().message);
+  if (!status || found == nullptr) options.refusal = "handshake";
   return options;
 }
 
@@ -88,7 +94,20 @@ std::string NativeLauncher::WhyNotNative(const Result<TaskSpec>& spec) const {
   return "";
 }
 
+void NativeLauncher::Guard(const std::string& dispatch_id, const std::function<void()>& call) {
+  // Of this call alone: a run has a fence of its own for what comes later.
+  RunFence([&](const std::string& why) {
+    spdlog::critical("a fault of the worker ends a run dispatch={} error=\"{}\"", dispatch_id, why);
+    observer_.OnRunFault();
+    ReportLater({dispatch_id, "failed", "the worker failed while it started the task: " + why});
+  }).Run(call);
+}
+
 void NativeLauncher::Start(const std::string& dispatch_id, const std::string& workload) {
+  Guard(dispatch_id, [&] { StartNative(dispatch_id, workload); });
+}
+
+void NativeLauncher::StartNative(const std::string& dispatch_id, const std::string& workload) {
   auto spec = TaskSpec::Parse(dispatch_id, workload);
   const auto why = WhyNotNative(spec);
   observer_.OnSupervised(why.empty() ? "native" : "airflow", why);
@@ -101,14 +120,14 @@ void NativeLauncher::Start(const std::string& dispatch_id, const std::string& wo
                           spec->bundle_data};
   static std::random_device seed;
   auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, *api_, zygote_,
-                                         poller_, clock_, seed(),
+                                         poller_, clock_, observer_, seed(),
                                          [this](const ExitReport& report) { ReportLater(report); });
   if (const auto opened = run->OpenLog(); !opened) {
     return ReportLater({dispatch_id, "failed", opened.error().message});
   }
   runs_[dispatch_id] = std::move(run);
   templates_.Choose(key, [this, dispatch_id](ForkServer& server, const std::string& how) {
-    ForkFor(dispatch_id, server, how);
+    Guard(dispatch_id, [&] { ForkFor(dispatch_id, server, how); });
   });
 }
 
@@ -240,7 +259,7 @@ PollSource::Request NativeLauncher::Prepare() {
   if (!reports_.empty()) return {-1, 0, Duration{0}};
   if (runs_.empty()) return {-1, 0, Duration{60000}};
   auto first = TimePoint::max();
-  for (const auto& [id, run] : runs_) first = std::min(first, run->task().due());
+  for (const auto& [id, run] : runs_) first = std::min(first, run->due());
   for (const auto& [id, child] : children_) {
     if (!child.run.empty()) first = std::min(first, child.replace_at);
   }
@@ -254,7 +273,7 @@ void NativeLauncher::Ready(short) {
   if (now >= next_tick_) {
     next_tick_ = now + kTick;
     for (const auto& [id, run] : runs_)
-      if (run->begun()) run->task().Tick();
+      if (run->begun()) run->Tick();
     // What is forked meanwhile comes at the end: its numbers grow.
     for (auto& [id, child] : children_)
       if (child.replace_at <= now) Replace(child);

@@ -79,6 +79,9 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     TimePoint replace_at = TimePoint::max();  // when another is forked ahead in its place
     std::int64_t memory = 0;
   };
+  // Makes a call for a run. What it throws is reported as the run's end.
+  void Guard(const std::string& dispatch_id, const std::function<void()>& call);
+  void StartNative(const std::string& dispatch_id, const std::string& workload);
   std::string WhyNotNative(const Result<TaskSpec>& spec) const;
   void ForkFor(const std::string& dispatch_id, ForkServer& server, const std::string& how);
   int Fork(ForkServer& server, std::string* why);

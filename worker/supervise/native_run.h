@@ -2,6 +2,9 @@
 // NativeRun: one dispatch under native supervision: its task, the task's process and log,
 // and a helper if it needs one. What connects them, and no decisions.
 //
+// All that is called on behalf of the run goes through its fence: an exception, which is a fault of
+// the worker's, kills the task's process and is reported as the end of this run. Others go on.
+//
 // Threads: the owner's loop. Lifetime: borrows its seams; the child is lent by the launcher.
 #pragma once
 
@@ -9,7 +12,9 @@
 #include <memory>
 #include <string>
 
+#include "worker/observer.h"
 #include "worker/supervise/helper.h"
+#include "worker/supervise/run_fence.h"
 #include "worker/supervise/task.h"
 #include "worker/supervise/task_log.h"
 #include "worker/supervise/task_process.h"
@@ -22,7 +27,7 @@ class NativeRun : public Task::Io, public TaskProcess::Listener {
   using Over = std::function<void(const ExitReport& report)>;
 
   NativeRun(TaskSpec spec, const SuperviseSettings& settings, ExecutionApi& api, Zygote& zygote,
-            Poller& poller, const Clock& clock, std::uint64_t seed, Over over);
+            Poller& poller, const Clock& clock, Observer& observer, std::uint64_t seed, Over over);
   ~NativeRun() override;
 
   // Errors: kUnavailable: its log can't be opened.
@@ -31,14 +36,17 @@ class NativeRun : public Task::Io, public TaskProcess::Listener {
   void Begin(TaskProcess* process);
   void OnExit(const ProcessEnd& end);
   void Kill(Launcher::Signal signal);
+  void Tick();
+  // When Tick() has something to do at the latest.
+  TimePoint due() const { return fence_.down() ? TimePoint::max() : task_.due(); }
   // The turn is over: what was logged in it is written.
   void Flush();
 
-  Task& task() { return task_; }
   bool begun() const { return process_ != nullptr; }
   bool kill_asked() const { return kill_asked_; }
   bool over() const { return over_told_; }
 
+  void Guard(const std::function<void()>& call) override { fence_.Run(call); }
   void OnRequest(std::string payload) override { task_.OnRequest(std::move(payload)); }
   void OnBrokenChannel() override { task_.OnBrokenChannel(); }
   void OnLogEvent(std::string_view line) override { task_.OnLogEvent(line); }
@@ -55,10 +63,18 @@ class NativeRun : public Task::Io, public TaskProcess::Listener {
   void Done(const ExitReport& report) override;
 
  private:
+  void OnFault(const std::string& why);
+  void TellFault();
+
   const SuperviseSettings& settings_;
   Zygote& zygote_;
   Poller& poller_;
+  Observer& observer_;
   const Over over_;
+  RunFence fence_;
+  FencedApi api_;
+  std::string fault_;    // why the fence is down
+  bool exited_ = false;  // the process
   bool over_told_ = false;
   bool kill_asked_ = false;
   TaskLog log_;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "worker/json_fields.h"
 #include "worker/supervise/time_text.h"
 
 namespace zkexec {
@@ -141,6 +142,24 @@ std::string Detail(const Route& route, const TaskRequest& message) {
   return out;
 }
 
+// Whether pydantic takes it for a list of Airflow's ValidationError.
+bool IsValidationErrors(const Json& detail) {
+  if (!detail.is_array()) return false;
+  return std::all_of(detail.begin(), detail.end(), [](const Json& one) {
+    JsonFields fields(one, "");
+    fields.Text("msg");
+    fields.Text("type");
+    const auto* place = fields.Array("loc");
+    const auto* context = fields.Find("ctx");
+    return fields.status() && fields.Find("msg") != nullptr && fields.Find("type") != nullptr &&
+           place != nullptr &&
+           std::all_of(
+               place->begin(), place->end(),
+               [](const Json& part) { return part.is_string() || part.is_number_integer(); }) &&
+           (context == nullptr || context->is_null() || context->is_object());
+  });
+}
+
 Reply Unreadable(const std::string& why) { return {"", ClientError(why, "ValidationError")}; }
 
 Reply Success(const Route& route, const ApiAnswer& answer) {
@@ -230,8 +249,16 @@ std::string ClientError(std::string_view message, std::string_view exception_typ
 }
 
 bool IsApiError(const ApiAnswer& answer) {
+  // What is nested too deeply is not JSON for Python either.
   return answer.status >= 400 && answer.status < 600 && answer.content_type == "application/json" &&
-         IsJson(answer.body);
+         IsJson(answer.body) && (answer.body == "null" || !ParseTree(answer.body).is_null());
+}
+
+const nlohmann::ordered_json* ErrorDetail(const nlohmann::ordered_json& body) {
+  const auto* detail = JsonFields(body, "").Find("detail");
+  if (detail == nullptr) return &body;
+  if (detail->is_string()) return nullptr;
+  return detail->is_object() || IsValidationErrors(*detail) ? detail : &body;
 }
 
 std::string ApiError(const ApiAnswer& answer) {
@@ -242,15 +269,13 @@ std::string ApiError(const ApiAnswer& answer) {
     const auto* kind = answer.status == 0 ? "RequestError" : "HTTPStatusError";
     return ClientError(why, kind);
   }
-  const auto body = Json::parse(answer.body, nullptr, false);
+  const auto body = ParseTree(answer.body);
   std::string message = "Server returned error";
-  if (body.is_object() && body.contains("detail")) {
-    const auto& detail = body["detail"];
-    if (detail.is_string()) {
-      message = detail.get<std::string>();
-      if (message.empty()) message = "Un-parseable error";
-    }
-    if (detail.is_array()) message = "Remote server returned validation error";
+  if (const auto* detail = ErrorDetail(body); detail == nullptr) {
+    message = JsonFields(body, "").Text("detail");
+    if (message.empty()) message = "Un-parseable error";
+  } else if (detail != &body && detail->is_array()) {
+    message = "Remote server returned validation error";
   }
   return ErrorResponse("API_SERVER_ERROR", "{\"status_code\":" + std::to_string(answer.status) +
                                                ",\"message\":" + JsonString(message) +

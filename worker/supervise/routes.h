@@ -5,6 +5,7 @@
 // Pure. Threads: any.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,6 +88,10 @@ std::string ClientError(std::string_view message, std::string_view exception_typ
 std::string ApiError(const ApiAnswer& answer);
 // Whether this is an error as the API server words it: only then is a 404 an answer.
 bool IsApiError(const ApiAnswer& answer);
+
+// Of the body of such an error what Airflow's client calls its detail: the field of that name if
+// it is an object or says what was invalid, nullptr if it is a text, else the whole body.
+const nlohmann::ordered_json* ErrorDetail(const nlohmann::ordered_json& body);
 
 // As Python's httpx escapes them.
 std::string EscapePath(std::string_view text);

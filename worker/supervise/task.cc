@@ -2,11 +2,14 @@
 #include "worker/supervise/task.h"
 
 #include <algorithm>
+#include <cctype>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "common/log.h"
+#include "worker/json_fields.h"
 #include "worker/supervise/time_text.h"
 
 namespace zkexec {
@@ -14,6 +17,33 @@ namespace {
 
 // How long the API server may take to answer the start of a process that has ended since.
 constexpr Duration kStartAnswerMax{2000};
+// Of the API server's words, in a report: it goes through ZooKeeper.
+constexpr std::size_t kDetailBytesMax = 1500;
+
+using Json = nlohmann::ordered_json;
+
+// As pydantic reads a bool from JSON. Nothing: it would refuse that.
+std::optional<bool> AsPydanticsBool(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value == 0 || value == 1) return value == 1;
+  if (!value.is_string()) return std::nullopt;
+  auto text = value.get<std::string>();
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char letter) { return std::tolower(letter); });
+  for (const char* yes : {"1", "on", "t", "true", "y", "yes"})
+    if (text == yes) return true;
+  for (const char* no : {"0", "off", "f", "false", "n", "no"})
+    if (text == no) return false;
+  return std::nullopt;
+}
+
+// Not longer than the limit, and cut between characters.
+std::string Shortened(std::string text) {
+  if (text.size() <= kDetailBytesMax) return text;
+  auto end = kDetailBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
 
 }  // namespace
 
@@ -46,33 +76,37 @@ void Task::OnStartAnswer(const ApiAnswer& answer) {
     SayUnreachable(answer);
     return Refuse(answer);
   }
-  const auto context = nlohmann::json::parse(answer.body, nullptr, false);
-  if (!context.is_object()) {
-    auto unreadable = answer;
-    unreadable.status = 0;
-    unreadable.failure = "the API server's answer to the start is not JSON";
-    return Refuse(unreadable);
+  const auto unreadable = [&answer, this](const std::string& why) {
+    auto failed = answer;
+    failed.status = 0;
+    failed.failure = "the API server's answer to the start: " + why;
+    Refuse(failed);
+  };
+  const auto context = ParseTree(answer.body);
+  if (!context.is_object()) return unreadable("it is not a JSON object");
+  JsonFields fields(context, "");
+  if (const auto* retry = fields.Find("should_retry"); retry != nullptr && !retry->is_null()) {
+    const auto says = AsPydanticsBool(*retry);
+    if (!says) return unreadable("\"should_retry\" is neither true nor false");
+    should_retry_ = *says;
   }
   started_ = true;
-  should_retry_ = context.value("should_retry", false);
   // /run has just set the time of the last heartbeat: the first is due an interval later.
   next_heartbeat_ = clock_.Now() + settings_.heartbeat_interval;
   // The server has a start date for what resumes from a deferral only.
-  const auto date = context.find("start_date");
-  const auto start_date = date != context.end() && date->is_string() ? date->get<std::string>()
-                                                                     : IsoTime(clock_.UnixUs());
-  const auto details =
-      "{\"ti\":" + spec_.ti_json + ",\"dag_rel_path\":" + JsonString(spec_.dag_rel_path) +
-      ",\"bundle_info\":" + spec_.bundle_json + ",\"start_date\":" + JsonString(start_date) +
-      ",\"ti_context\":" + answer.body +
-      ",\"sentry_integration\":" + JsonString(spec_.sentry_integration) +
-      ",\"type\":\"StartupDetails\"}";
+  const auto* date = fields.Find("start_date");
+  const auto start_date =
+      date != nullptr && !date->is_null() ? date->dump() : JsonString(IsoTime(clock_.UnixUs()));
+  const auto details = "{\"ti\":" + spec_.ti_json +
+                       ",\"dag_rel_path\":" + JsonString(spec_.dag_rel_path) +
+                       ",\"bundle_info\":" + spec_.bundle_json + ",\"start_date\":" + start_date +
+                       ",\"ti_context\":" + answer.body +
+                       ",\"sentry_integration\":" + JsonString(spec_.sentry_integration) +
+                       ",\"type\":\"StartupDetails\"}";
   const auto frame = ResponseFrame(0, details, "");
   if (!frame) {
-    auto unreadable = answer;
-    unreadable.status = 0;
-    unreadable.failure = "the API server's answer to the start: " + frame.error().message;
-    return Refuse(unreadable);
+    started_ = false;
+    return unreadable(frame.error().message);
   }
   if (!end_) io_.Write(*frame);
   EndIfOver();
@@ -80,21 +114,21 @@ void Task::OnStartAnswer(const ApiAnswer& answer) {
 
 void Task::Refuse(const ApiAnswer& answer) {
   ExitReport report{spec_.dispatch_id, "failed", ""};
-  const auto body = nlohmann::json::parse(answer.body, nullptr, false);
+  const auto body = ParseTree(answer.body);
   std::string detail;
-  if (body.is_object() && body.contains("detail")) {
-    detail = body["detail"].is_string() ? body["detail"].get<std::string>() : body["detail"].dump();
+  if (const auto* told = JsonFields(body, "").Find("detail")) {
+    detail = Shortened(told->is_string() ? told->get<std::string>() : told->dump());
   }
   report.info = answer.status == 0
-                    ? answer.failure
+                    ? Shortened(answer.failure)
                     : "the API server refused the start with status " +
                           std::to_string(answer.status) + (detail.empty() ? "" : ": " + detail);
-  if (answer.status == 409 && body.is_object() && body.contains("detail") &&
-      body["detail"].is_object() &&
-      ((settings_.dialect >= Dialect::k34 &&
-        body["detail"].value("reason", "") == "running_elsewhere") ||
-       (body["detail"].value("reason", "") == "invalid_state" &&
-        body["detail"].value("previous_state", "") == "running"))) {
+  const auto* conflict = ErrorDetail(body);
+  JsonFields reasons(conflict == nullptr ? body : *conflict, "");
+  const auto reason = reasons.Text("reason");
+  const bool elsewhere = (settings_.dialect >= Dialect::k34 && reason == "running_elsewhere") ||
+                         (reason == "invalid_state" && reasons.Text("previous_state") == "running");
+  if (answer.status == 409 && IsApiError(answer) && conflict != nullptr && elsewhere) {
     report.outcome = "already_running";
   } else if (answer.status == 404 || answer.status == 409) {
     report.outcome = "stale";
@@ -144,9 +178,9 @@ void Task::OnHeartbeatAnswer(const ApiAnswer& answer) {
   }
   if (IsApiError(answer) &&
       (answer.status == 404 || answer.status == 409 || answer.status == 410)) {
-    const auto body = nlohmann::ordered_json::parse(answer.body, nullptr, false);
-    const auto detail =
-        body.is_object() && body.contains("detail") ? body["detail"].dump() : body.dump();
+    const auto body = ParseTree(answer.body);
+    const auto* told = ErrorDetail(body);
+    const auto detail = told == nullptr ? "null" : told->dump();
     spdlog::warn("API server says the task must not run any more dispatch={} status={}",
                  spec_.dispatch_id, answer.status);
     io_.Log(

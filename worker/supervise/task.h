@@ -75,6 +75,8 @@ class Task {
   TimePoint due() const;
 
   void Kill(Launcher::Signal signal);
+  // The supervisor itself has failed: the log says so. Nothing else may be called after it.
+  void LogFault(const std::string& why) { io_.Log(lines_.Own(LogLines::kCritical, why)); }
 
   const TaskSpec& spec() const { return spec_; }
   const std::string& token() const { return api_.token(); }

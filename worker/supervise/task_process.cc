@@ -83,8 +83,11 @@ void TaskProcess::SetListener(Listener* listener) {
 
 void TaskProcess::Watch(Stream* stream) {
   if (stream->fd < 0 || stream->watch != 0) return;
-  stream->watch = poller_.Add(stream->fd, EPOLLIN,
-                              [this, stream](std::uint32_t events) { OnReady(stream, events); });
+  stream->watch = poller_.Add(stream->fd, EPOLLIN, [this, stream](std::uint32_t events) {
+    const auto call = [&] { OnReady(stream, events); };
+    if (listener_ == nullptr) return call();
+    listener_->Guard(std::ref(call));  // no copy, and so no memory, for each event
+  });
 }
 
 void TaskProcess::OnReady(Stream* stream, std::uint32_t events) {

@@ -34,6 +34,8 @@ class TaskProcess {
     virtual void OnLogEvent(std::string_view line) = 0;
     virtual void OnText(std::string_view line, bool is_error) = 0;
     virtual void OnStreamsClosed() = 0;
+    // Makes a call, within which the others above may be made. It stops what the call throws.
+    virtual void Guard(const std::function<void()>& call) = 0;
   };
 
   explicit TaskProcess(Poller& poller) : poller_(poller) {}

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "worker/json_fields.h"
 #include "worker/supervise/task.h"
 
 namespace zkexec {
@@ -160,17 +161,13 @@ void Task::AskApi(const Route& route, const TaskRequest& request) {
 // Before the task can log what it was told.
 void Task::MaskAnswer(const std::string& type, const std::string& body) {
   if (type != "GetConnection" && type != "GetVariable") return;
-  const auto answer = nlohmann::ordered_json::parse(body, nullptr, false);
-  if (!answer.is_object()) return;
-  const auto text = [&answer](const char* key) {
-    const auto found = answer.find(key);
-    return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
-  };
+  const auto answer = ParseTree(body, SIZE_MAX);
+  JsonFields fields(answer, "");
   if (type == "GetConnection") {
-    masker_.AddText(text("password"));
-    masker_.AddText(text("extra"));
+    masker_.AddText(fields.Text("password"));
+    masker_.AddText(fields.Text("extra"));
   } else {
-    masker_.AddText(text("value"), text("key"));
+    masker_.AddText(fields.Text("value"), fields.Text("key"));
   }
 }
 

@@ -3,21 +3,21 @@
 
 #include <nlohmann/json.hpp>
 
+#include "worker/json_fields.h"
+#include "worker/supervise/wire.h"
+
 namespace zkexec {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A string of the object; empty if it is null or absent.
-std::string Text(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
+// A text of the object; empty if it is null, absent or something else.
+std::string Text(const Json& object, const char* key) { return JsonFields(object, "").Text(key); }
 
 }  // namespace
 
 Result<TaskSpec> TaskSpec::Parse(const std::string& dispatch_id, const std::string& workload) {
-  const auto parsed = Json::parse(workload, nullptr, false);
+  const auto parsed = ParseTree(workload);
   if (!parsed.is_object()) return Error{ErrorCode::kInvalid, "unreadable workload"};
   if (Text(parsed, "type") != "ExecuteTask") {
     return Error{ErrorCode::kNotFound, "not a task"};
@@ -52,39 +52,38 @@ Result<TaskSpec> TaskSpec::Parse(const std::string& dispatch_id, const std::stri
   return spec;
 }
 
-SuperviseSettings SuperviseSettings::Make(const nlohmann::json& handshake) {
+Result<SuperviseSettings> SuperviseSettings::Make(const nlohmann::json& handshake) {
   SuperviseSettings settings;
-  const auto found = handshake.find("supervise");
-  const auto told =
-      found != handshake.end() && found->is_object() ? *found : nlohmann::json::object();
-  const auto milliseconds = [&told](const char* key, Duration fallback) {
-    const double seconds = told.value(key, static_cast<double>(fallback.count()) / 1000.0);
-    return Duration{static_cast<Duration::rep>(seconds * 1000.0)};
-  };
-  settings.dialect =
-      static_cast<Dialect>(told.value("dialect", static_cast<int>(Dialect::kNewest)));
-  settings.api_url = handshake.value("execution_api_server_url", "");
-  settings.hostname = handshake.value("hostname", "");
-  settings.base_log_folder = handshake.value("base_log_folder", "");
-  settings.unixname = told.value("unixname", "");
-  settings.log_file_mode = told.value("log_file_mode", settings.log_file_mode);
-  settings.log_folder_mode = told.value("log_folder_mode", settings.log_folder_mode);
-  settings.log_level = told.value("log_level", settings.log_level);
-  settings.masking.hide_sensitive_names = told.value("hide_sensitive_names", true);
-  settings.masking.sensitive_names = told.value("sensitive_names", std::vector<std::string>{});
+  JsonFields all(handshake, "the zygote's handshake");
+  settings.api_url = all.Text("execution_api_server_url");
+  settings.hostname = all.Text("hostname");
+  settings.base_log_folder = all.Text("base_log_folder");
+  const auto* found = all.Object("supervise");
+  if (!all.status()) return all.status().error();
+  if (found == nullptr) return settings;
+  JsonFields told(*found, "\"supervise\" of the zygote's handshake");
+  settings.dialect = static_cast<Dialect>(told.Int("dialect", static_cast<int>(Dialect::kNewest)));
   settings.masking.thorough = settings.dialect >= Dialect::k34;
-  settings.masking.min_length = told.value("min_length_masked_secret", std::size_t{5});
-  settings.retries.attempts = told.value("api_retries", settings.retries.attempts);
-  settings.retries.wait_min = milliseconds("api_retry_wait_min_s", settings.retries.wait_min);
-  settings.retries.wait_max = milliseconds("api_retry_wait_max_s", settings.retries.wait_max);
-  settings.heartbeat_interval = milliseconds("heartbeat_interval_s", settings.heartbeat_interval);
+  settings.killed_cleanup = told.Seconds("killed_cleanup_s", settings.killed_cleanup);
+  settings.unixname = told.Text("unixname");
+  settings.log_file_mode = told.Int("log_file_mode", settings.log_file_mode);
+  settings.log_folder_mode = told.Int("log_folder_mode", settings.log_folder_mode);
+  settings.log_level = told.Int("log_level", settings.log_level);
+  settings.masking.hide_sensitive_names = told.Flag("hide_sensitive_names", true);
+  settings.masking.sensitive_names = told.Texts("sensitive_names");
+  settings.masking.min_length =
+      static_cast<std::size_t>(told.Integer("min_length_masked_secret", 5, 0));
+  settings.retries.attempts = told.Int("api_retries", settings.retries.attempts);
+  settings.retries.wait_min = told.Seconds("api_retry_wait_min_s", settings.retries.wait_min);
+  settings.retries.wait_max = told.Seconds("api_retry_wait_max_s", settings.retries.wait_max);
+  settings.heartbeat_interval = told.Seconds("heartbeat_interval_s", settings.heartbeat_interval);
   settings.failed_heartbeats_max =
-      told.value("failed_heartbeats_max", settings.failed_heartbeats_max);
-  settings.success_overtime = milliseconds("success_overtime_s", settings.success_overtime);
-  settings.socket_cleanup = milliseconds("socket_cleanup_s", settings.socket_cleanup);
-  settings.killed_cleanup = milliseconds("killed_cleanup_s", settings.killed_cleanup);
-  settings.remote_logs = told.value("remote_logs", false);
-  settings.segfault_message = told.value("segfault_message", settings.segfault_message);
+      told.Int("failed_heartbeats_max", settings.failed_heartbeats_max);
+  settings.success_overtime = told.Seconds("success_overtime_s", settings.success_overtime);
+  settings.socket_cleanup = told.Seconds("socket_cleanup_s", settings.socket_cleanup);
+  settings.remote_logs = told.Flag("remote_logs");
+  settings.segfault_message = told.Text("segfault_message", settings.segfault_message);
+  if (!told.status()) return told.status().error();
   return settings;
 }
 

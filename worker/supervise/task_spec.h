@@ -57,7 +57,8 @@ struct SuperviseSettings {
   bool remote_logs = false;
   std::string segfault_message = "Process terminated by SIGSEGV.";
 
-  static SuperviseSettings Make(const nlohmann::json& handshake);
+  // Errors: kInvalid: a field is not what it should be.
+  static Result<SuperviseSettings> Make(const nlohmann::json& handshake);
 };
 
 }  // namespace zkexec

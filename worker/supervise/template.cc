@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "worker/json_fields.h"
+
 namespace zkexec {
 
 bool Dependency::Unchanged() const {
@@ -81,24 +83,35 @@ void Template::Ready(short revents) {
   nlohmann::json message;
   std::vector<int> fds;
   while (channel_.Pop(&message, &fds)) Handle(message, fds);
-  if (!open) Lose();
+  if (!open || channel_.broken()) Lose();
 }
 
 void Template::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
-  const auto event = message.value("event", "");
-  if (event == "learnt") {
-    return learnt_(message.value("modules", std::vector<std::string>{}));
-  }
+  JsonFields fields(message, "a message of a template");
+  const auto event = fields.Text("event");
+  if (event == "learnt") return learnt_(fields.Texts("modules"));
   if (event != "parsed") return TellForkEvent(message, fds, &listener_);
-  pid_ = message.value("pid", 0);
-  for (const auto& one : message.value("dependencies", nlohmann::json::array())) {
-    dependencies_.push_back({one.value("path", ""), one.value("mtime_ns", std::int64_t{0}),
-                             one.value("ctime_ns", std::int64_t{0}),
-                             one.value("size", std::int64_t{0}),
-                             one.value("inode", std::uint64_t{0})});
+  for (const int fd : fds) close(fd);
+  pid_ = fields.Int("pid", 0);
+  auto reason = fields.Text("reason");
+  auto detail = fields.Text("detail");
+  const auto* dependencies = fields.Array("dependencies");
+  auto status = fields.status();
+  if (dependencies != nullptr) {
+    for (const auto& one : *dependencies) {
+      JsonFields file(one, "a dependency of a template");
+      dependencies_.push_back({file.Text("path"), file.Integer("mtime_ns", 0),
+                               file.Integer("ctime_ns", 0), file.Integer("size", 0),
+                               static_cast<std::uint64_t>(file.Integer("inode", 0))});
+      if (status) status = file.status();
+    }
   }
-  const auto reason = message.value("reason", "");
-  Settle(reason.empty() ? State::kReady : State::kFailed, reason, message.value("detail", ""));
+  if (!status) {
+    // Whether such a template is fresh nobody could tell.
+    reason = "message";
+    detail = status.error().message;
+  }
+  Settle(reason.empty() ? State::kReady : State::kFailed, reason, detail);
 }
 
 void Template::Settle(State state, const std::string& reason, const std::string& detail) {

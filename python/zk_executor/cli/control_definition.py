@@ -8,13 +8,12 @@ import argparse
 from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg, lazy_load_command
 
 from zk_executor.cli.arguments import ARG_HOSTS, ARG_ROOT, ARG_TEAM
-
-SLOTS_MAX = 10_000
+from zk_executor.get_provider_info import WORKER_SLOTS_MAX
 
 
 def _slots(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= SLOTS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {SLOTS_MAX}")
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= WORKER_SLOTS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {WORKER_SLOTS_MAX}")
     return int(text)
 
 
@@ -44,7 +43,7 @@ ARG_ALL = Arg(("--all",), help="Every live worker", action="store_true")
 ARG_COMMENT = Arg(("--comment",), help="Why; shown by airflow zk workers", default="")
 ARG_COMMENT_NEEDED = Arg(("--comment",), help="Why; shown by airflow zk workers", required=True)
 ARG_SLOTS = Arg(
-    ("slots",), metavar="N", help=f"Tasks at the same time, 1 to {SLOTS_MAX}", type=_slots
+    ("slots",), metavar="N", help=f"Tasks at the same time, 1 to {WORKER_SLOTS_MAX}", type=_slots
 )
 ARG_QUEUE_NAMES = Arg(("queues",), metavar="QUEUE", help="Queues, separated by commas")
 ARG_DISPATCH = Arg(

@@ -7,22 +7,20 @@ Errors: ZookeeperInvalidConnection, which names the connection, the field and wh
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
 from zk_executor.exceptions import ZookeeperInvalidConnection
+from zk_executor.servers import DEFAULT_PORT, InvalidServers, is_ipv6, parse_servers
 
-DEFAULT_PORT = 2181
 ACLS = {
     "creator": CREATOR_ALL_ACL,
     "creator-and-readers": [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE],
     "open": OPEN_ACL_UNSAFE,
 }
 SASL_MECHANISMS = ("DIGEST-MD5", "GSSAPI")
-_HOST = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?$")
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def read_login(connection: Any, conn_id: str) -> Login:
         raise refuse("acl", acl, f"must be one of {', '.join(ACLS)}")
     return Login(
         conn_id=conn_id,
-        hosts=_hosts(hosts, connection.port or DEFAULT_PORT, refuse),
+        hosts=_hosts(hosts, connection.port, refuse),
         chroot=chroot,
         user=user,
         password=password,
@@ -125,17 +123,13 @@ def read_login(connection: Any, conn_id: str) -> Login:
     )
 
 
-def _hosts(text: str, default_port: int, refuse: Any) -> str:
-    servers = []
-    for server in filter(None, (part.strip() for part in text.split(","))):
-        match = _HOST.match(server)
-        port = int(match[2] or default_port) if match else 0
-        if not match or not 0 < port < 65536:
-            raise refuse("host", text, f"{server!r} is not of the form host:port")
-        servers.append(f"{match[1]}:{port}")
-    if not servers:
-        raise refuse("host", text, "must name at least one server, as host:port,host:port")
-    return ",".join(servers)
+def _hosts(text: str, port: int | None, refuse: Any) -> str:
+    if port and is_ipv6(text):
+        text = f"[{text}]"  # Airflow takes the brackets away when it reads zookeeper://[::1]:2181
+    try:
+        return parse_servers(text, port or DEFAULT_PORT)
+    except InvalidServers as error:
+        raise refuse("host", text, str(error)) from None
 
 
 def _sasl(extra: dict[str, Any], user: str, password: str, refuse: Any) -> dict[str, Any] | None:

@@ -28,11 +28,13 @@ from zk_executor.exceptions import (
     ZookeeperAuthError,
     ZookeeperConnectionError,
     ZookeeperError,
+    ZookeeperInvalidConnection,
     ZookeeperNotFound,
     check_path,
     explain,
 )
 from zk_executor.hooks.login import Login, read_login
+from zk_executor.servers import InvalidServers, parse_servers
 
 # At DEBUG kazoo logs requests, and with them logins.
 _kazoo_log = logging.getLogger("zk_executor.kazoo")
@@ -215,7 +217,14 @@ def _executor_servers(conn_id: str) -> Login:
 
     from zk_executor.get_provider_info import DEFAULTS, SECTION
 
-    return Login(conn_id=conn_id, hosts=conf.get(SECTION, "hosts", fallback=DEFAULTS["hosts"]))
+    text = conf.get(SECTION, "hosts", fallback=DEFAULTS["hosts"])
+    try:
+        return Login(conn_id=conn_id, hosts=parse_servers(text))
+    except InvalidServers as error:
+        raise ZookeeperInvalidConnection(
+            f"there is no connection {conn_id!r}, and [{SECTION}] hosts = {text!r} is invalid: "
+            f"{error}"
+        ) from None
 
 
 def _end(client: KazooClient) -> None:

@@ -9,17 +9,21 @@ The C++ side never parses airflow.cfg: whatever Airflow would answer in this env
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 # Tasks inherit our environment; none of these is theirs to see. The zygote is
 # started anew without them once the handshake has read what it needs.
-SECRET_VARIABLES = (
-    "AIRFLOW__API__SECRET_KEY",
-    "AIRFLOW__API_AUTH__JWT_SECRET",
-    "AIRFLOW__ZK_EXECUTOR__ENCRYPTION_KEY",
-    "AIRFLOW__ZK_EXECUTOR__DIGEST_AUTH",
+_SECRET_VARIABLE = re.compile(
+    r"AIRFLOW__("
+    # [webserver] secret_key and [core] sql_alchemy_conn are older names that Airflow still reads.
+    r"(API|WEBSERVER)__SECRET_KEY"
+    r"|API_AUTH__JWT_SECRET"
+    r"|(DATABASE|CORE)__SQL_ALCHEMY_CONN(_ASYNC)?"
+    r"|(.+___)?ZK_EXECUTOR__(ENCRYPTION_KEY|DIGEST_AUTH)"  # with a team's name in front
+    r")(_CMD|_SECRET)?",
+    re.DOTALL,
 )
-SECRET_SUFFIXES = ("", "_CMD", "_SECRET")
 
 
 def read() -> dict[str, Any]:
@@ -39,8 +43,9 @@ def read() -> dict[str, Any]:
     ProvidersManager().initialize_providers_configuration()
 
     from zk_executor import __version__
+    from zk_executor.get_provider_info import WORKER_SLOTS_MAX
     from zk_executor.settings import read_executor_settings, read_worker_settings
-    from zk_executor.worker import supervise_facts
+    from zk_executor.worker import exposed_secrets, supervise_facts
 
     shared = read_executor_settings(conf)
     settings = read_worker_settings(conf)
@@ -55,6 +60,7 @@ def read() -> dict[str, Any]:
         "partitions": shared.partitions,
         "secret": shared.encryption_secret.decode(),
         "slots": settings.slots,
+        "slots_max": WORKER_SLOTS_MAX,
         "queues": list(settings.queues),
         "configured_host": settings.host,
         "hostname": settings.host or get_hostname(),
@@ -72,6 +78,7 @@ def read() -> dict[str, Any]:
         "template_memory_mb": settings.template_memory_mb,
         "template_idle_children": settings.template_idle_children,
         "supervise": {} if settings.supervisor == "airflow" else supervise_facts.read(conf),
+        "exposed_secrets": exposed_secrets.find(conf),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),
         "base_log_folder": os.path.expanduser(
             conf.get_mandatory_value("logging", "base_log_folder")
@@ -86,5 +93,4 @@ def read() -> dict[str, Any]:
 
 def clean_environment(environ: dict[str, str]) -> dict[str, str]:
     """The same environment without the secrets that only the worker may hold."""
-    hidden = {name + suffix for name in SECRET_VARIABLES for suffix in SECRET_SUFFIXES}
-    return {name: value for name, value in environ.items() if name not in hidden}
+    return {name: value for name, value in environ.items() if not _SECRET_VARIABLE.fullmatch(name)}

@@ -12,11 +12,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from zk_executor.worker import supervise_versions
+from zk_executor.worker import api_proxy, supervise_versions
 
 
 def read(conf: Any) -> dict[str, Any]:
     """Return the facts, all plain JSON. Imports Airflow's SDK."""
+    from airflow.executors.base_executor import get_execution_api_server_url
     from airflow.sdk._shared.secrets_masker import DEFAULT_SENSITIVE_FIELDS
     from airflow.sdk.api.datamodels._generated import API_VERSION
     from airflow.sdk.execution_time import supervisor
@@ -25,8 +26,9 @@ def read(conf: Any) -> dict[str, Any]:
     extra = conf.get("core", "sensitive_var_conn_names", fallback="") or ""
     names |= {name.strip().lower() for name in extra.split(",") if name.strip()}
     remote, processors = _remote_logs()
+    proxy = api_proxy.choose(get_execution_api_server_url())
     return {
-        "refusal": _refusal(conf, processors),
+        "refusal": _refusal(conf, processors) or proxy.refusal,
         "dialect": supervise_versions.installed().dialect,
         "foreign_queues": sorted(_foreign_queues(conf)),
         "api_version": API_VERSION,
@@ -56,6 +58,9 @@ def read(conf: Any) -> dict[str, Any]:
         "public_ca_file": _public_ca_file(conf),
         "certificate_file": conf.get("api", "client_ssl_cert", fallback="") or "",
         "key_file": conf.get("api", "client_ssl_key", fallback="") or "",
+        "proxy_url": proxy.url,
+        "proxy_user": proxy.user,
+        "proxy_password": proxy.password,
     }
 
 

@@ -34,6 +34,7 @@ class CommandsTest : public testing::Test {
     options.worker = "w1";
     options.queues = {"default"};
     options.slots = 2;
+    options.slots_max = 64;
     options.partitions = 2;
     agent_ = std::make_unique<Agent>(options, *zk_, layout_, launcher_, clock_, sealer_, refusals_,
                                      journal_);
@@ -242,11 +243,25 @@ TEST_F(CommandsTest, DuplicatesAreHarmless) {
   EXPECT_TRUE(refusals_.reasons.empty());
 }
 
+// The bound is the one of the start: see Settings.
+TEST_F(CommandsTest, SlotsAreBoundedByTheBoundOfTheStart) {
+  Send(Slots(64));
+  Run();
+  EXPECT_EQ(Node().slots(), 64u);
+  Send(Slots(65));
+  Run();
+  EXPECT_EQ(Node().slots(), 64u);
+  EXPECT_EQ(refusals_.reasons, Ids{"bad_command"});
+  Send(Slots(1));
+  Run();
+  EXPECT_EQ(Node().slots(), 1u);
+}
+
 TEST_F(CommandsTest, BadCommandsAreCountedAndTakenAwayAndHinderNobody) {
   SendRaw("\xff\xff not ours");
   Send(Verb("format-disk"));
   Send(Slots(0));
-  Send(Slots(10001));
+  Send(Slots(65));
   Send(Queues("queues_add", {}));
   Send(Queues("queues_add", {""}));
   Send(Queues("queues_remove", {"a\nb"}));

@@ -52,6 +52,14 @@ TEST_F(WorkerMetricsTest, CountsWorkloadsByKindAndOutcome) {
   EXPECT_TRUE(Has("zkexec_worker_workload_duration_seconds_bucket{kind=\"task\",le=\"+Inf\"} 2"));
 }
 
+TEST_F(WorkerMetricsTest, CountsHttpAnswersAndDroppedConnections) {
+  metrics_.HttpAnswered("200");
+  metrics_.HttpAnswered("200");
+  metrics_.HttpDropped("slow");
+  EXPECT_TRUE(Has("zkexec_worker_http_requests_total{status=\"200\"} 2"));
+  EXPECT_TRUE(Has("zkexec_worker_http_dropped_connections_total{reason=\"slow\"} 1"));
+}
+
 TEST_F(WorkerMetricsTest, ShowsLatestGauges) {
   metrics_.SetRunning(5);
   metrics_.SetRunning(4);
@@ -73,6 +81,8 @@ TEST_F(WorkerMetricsTest, MeasuresZooKeeperAndRefusals) {
   metrics_.EntryRefused("malformed");
   metrics_.JournalFailed();
   EXPECT_TRUE(Has("zkexec_worker_journal_failures_total 1"));
+  metrics_.RunFault();
+  EXPECT_TRUE(Has("zkexec_worker_run_faults_total 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_count{op=\"multi\"} 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_sum{op=\"multi\"} 0.25"));
   EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"malformed\"} 1"));
@@ -96,7 +106,7 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
     EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
     ++families;
   }
-  EXPECT_EQ(families, 16);
+  EXPECT_EQ(families, 17);
 }
 
 // The loop thread counts while an HTTP thread reads. For the thread sanitizer.

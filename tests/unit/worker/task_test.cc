@@ -380,5 +380,111 @@ TEST_F(TaskTest, TheLogIsUploadedAfterTheLastState) {
   EXPECT_EQ(reports_.size(), 1u);
 }
 
+struct StrangeStart {
+  int status;
+  const char* body;
+  const char* outcome;
+};
+
+// None of these may end anything but this run.
+TEST_F(TaskTest, AStrangeAnswerToTheStartIsARefusalWithItsReason) {
+  const std::string deep(100'000, '[');
+  const auto deep_context = R"({"should_retry":false,"dag_run":)" + deep + "}";
+  const auto deep_error = R"({"detail":)" + deep + std::string(100'000, ']') + "}";
+  const StrangeStart answers[] = {
+      {200, R"({"should_retry":[]})", "failed"},
+      {200, R"({"should_retry":{}})", "failed"},
+      {200, R"({"should_retry":2})", "failed"},
+      {200, R"({"should_retry":1e400})", "failed"},
+      {200, R"({"should_retry":"perhaps"})", "failed"},
+      {200, "[]", "failed"},
+      {200, "null", "failed"},
+      {200, "18446744073709551616", "failed"},
+      {200, "{\"a\":\"\xff\"}", "failed"},
+      {200, R"({"dag_run":18446744073709551616})", "failed"},
+      {200, deep_context.c_str(), "failed"},
+      {409, R"({"detail":{"reason":null,"previous_state":null}})", "stale"},
+      {409, R"({"detail":{"reason":[],"previous_state":1}})", "stale"},
+      {409, R"({"detail":null})", "stale"},
+      {409, R"({"detail":[[]]})", "stale"},
+      {409, R"({"detail":5})", "stale"},
+      {409, "[1]", "stale"},
+      {409, "\"x\"", "stale"},
+      {409, deep_error.c_str(), "stale"},
+      {404, R"({"detail":{}})", "stale"},
+      {401, R"({"detail":null})", "token"},
+      {307, "", "failed"},
+      {304, R"({"detail":null})", "failed"},
+      {-1, "{}", "failed"},
+  };
+  for (const auto& answer : answers) {
+    TaskSpec spec = task_->spec();
+    Task task(spec, settings_, api_, clock_, *this, 1);
+    reports_.clear();
+    task.Begin(42);
+    api_.Answer(answer.status, answer.body);
+    task.OnExit({-SIGKILL, 0});
+    task.OnStreamsClosed();
+    const std::string shown = std::string(answer.body).substr(0, 60);
+    ASSERT_EQ(reports_.size(), 1u) << shown;
+    EXPECT_EQ(reports_[0].outcome, answer.outcome) << shown;
+    EXPECT_FALSE(reports_[0].info.empty()) << shown;
+  }
+}
+
+TEST_F(TaskTest, ShouldRetryIsReadAsPydanticReadsIt) {
+  for (const auto& [text, code] : std::vector<std::pair<const char*, bool>>{{"true", true},
+                                                                            {"1", true},
+                                                                            {"1.0", true},
+                                                                            {"\"Yes\"", true},
+                                                                            {"\"on\"", true},
+                                                                            {"null", false},
+                                                                            {"false", false},
+                                                                            {"0", false},
+                                                                            {"\"F\"", false},
+                                                                            {"\"0\"", false}}) {
+    TaskSpec spec = task_->spec();
+    Task task(spec, settings_, api_, clock_, *this, 1);
+    task.Begin(42);
+    api_.Answer(200, std::string("{\"should_retry\":") + text + "}");
+    const auto before = api_.requests.size();
+    task.OnExit({1, 0});
+    task.OnStreamsClosed();
+    // Who may not retry is told to have failed.
+    EXPECT_EQ(api_.requests.size() - before, code ? 0u : 1u) << text;
+    if (api_.waits()) api_.Answer(204);
+  }
+}
+
+TEST_F(TaskTest, ALongRefusalIsCutBetweenCharactersInTheReport) {
+  task_->Begin(42);
+  std::string text = "x";
+  for (int i = 0; i < 100'000; ++i) text += "é";
+  api_.Answer(409, nlohmann::json{{"detail", text}}.dump());
+  End(-SIGKILL);
+  ASSERT_EQ(reports_.size(), 1u);
+  EXPECT_LT(reports_[0].info.size(), 2000u);
+  EXPECT_NO_THROW(nlohmann::json(reports_[0].info).dump()) << "it is UTF-8 still";
+}
+
+TEST_F(TaskTest, AStrangeAnswerToAHeartbeatStopsTheTaskOnlyIfItIsAnError) {
+  const std::string deep =
+      R"({"detail":)" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
+  const std::vector<std::pair<const char*, bool>> answers{
+      {R"({"detail":null})", true}, {R"({"detail":5})", true}, {"[1]", true}, {"null", true},
+      {"{not json", false},         {deep.c_str(), false},     {"", false}};
+  for (const auto& [body, stops] : answers) {
+    TaskSpec spec = task_->spec();
+    Task task(spec, settings_, api_, clock_, *this, 1);
+    signals_.clear();
+    task.Begin(42);
+    api_.Answer(200, kRun);
+    clock_.Advance(settings_.heartbeat_interval);
+    task.Tick();
+    api_.Answer(409, body);
+    EXPECT_EQ(signals_.size(), stops ? 1u : 0u) << std::string(body).substr(0, 60);
+  }
+}
+
 }  // namespace
 }  // namespace zkexec

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What strangers send to a worker's port, and what becomes of the tasks that it runs meanwhile."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_guardian import Site
+
+from devstack import ZkWorker, ZooKeeperServer
+from devstack.processes import wait_until
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+# Each of these once cost a worker its life or its memory.
+NONSENSE = {
+    "a negative chunk": CHUNKED + b"-2\r\nx\r\n",
+    "a huge chunk": CHUNKED + b"ffffffffffffffff\r\nx\r\n",
+    "a negative length": b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    "a large body": b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000,
+    "a large head": b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100_000,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+TASK = "touch {folder}/started; while [ ! -e {folder}/go ]; do sleep 0.05; done"
+
+
+@pytest.fixture
+def site(tmp_path: Path, zookeeper: ZooKeeperServer) -> Iterator[Site]:
+    one = Site(tmp_path, zookeeper)
+    yield one
+    one.close()
+
+
+def send(worker: ZkWorker, data: bytes) -> bytes:
+    """What the worker answers, whether or not it wanted to read all of this."""
+    host, port = worker.http.rsplit(":", 1)
+    answer = b""
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=20) as client:
+        try:
+            client.sendall(data)
+            while received := client.recv(65536):
+                answer += received
+        except ConnectionError:
+            pass
+    return answer
+
+
+def get(worker: ZkWorker, path: str) -> str:
+    with urllib.request.urlopen(f"http://{worker.http}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_worker_goes_on_with_its_task_after_each_nonsense(site: Site) -> None:
+    worker = site.worker()
+    site.place("d1", TASK.format(folder=site.folder))
+    wait_until((site.folder / "started").exists, "the task", timeout=60, needs=[worker.process])
+    pid = worker.worker_pid
+    for what, data in NONSENSE.items():
+        answer = send(worker, data)
+        assert not answer or answer.startswith(b"HTTP/1.1 4"), what
+        assert '"loop_turning":true' in get(worker, "/health/live"), what
+    assert worker.worker_pid == pid
+    assert 'zkexec_worker_http_requests_total{status="405"}' in get(worker, "/metrics")
+    (site.folder / "go").touch()
+    assert site.event("d1").outcome == "success"
+
+
+def test_worker_serves_on_ipv6_and_says_where(site: Site) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    worker = site.worker(http_host="::1")
+    assert worker.http.startswith("[::1]:")
+    assert '"status":"ok"' in get(worker, "/health/live")
