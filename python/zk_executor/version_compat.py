@@ -3,8 +3,8 @@
 
 3.4 keeps what is queued in ``executor_queues`` by workload type, replaces the ``supports_…`` flags
 by ``supported_workload_types``, and names tasks by uuid for executors that ask for it. What the
-worker has to know of versions stands in ``zk_executor/worker/supervise_versions.py``; ``contract.py`` checks at
-start that the installed Airflow is one of these.
+worker has to know of versions stands in ``zk_executor/worker/supervise_versions.py``;
+``contract.py`` checks at start that the installed Airflow is one of these.
 """
 
 from __future__ import annotations
