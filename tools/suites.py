@@ -18,6 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = Path(sys.executable)
+# The environment with the other Airflow that we name.
+PYTHON_3_4 = ROOT / ".build" / "venv-3.4.0b2" / "bin" / "python"
+EVERY_VERSION = "tests/integration/test_every_version.py"
 
 Command = list[str]
 
@@ -99,6 +102,12 @@ SUITES = (
     Suite("lint", "style of C++, Python and shell", Lane.COMPUTES, _lint),
     Suite("python", "Python unit tests", Lane.COMPUTES, _python("tests/python")),
     Suite(
+        "python-3.4",
+        "Python unit tests, on Airflow 3.4",
+        Lane.COMPUTES,
+        _python("tests/python", python=PYTHON_3_4),
+    ),
+    Suite(
         "asan",
         "C++ tests with address and undefined-behaviour sanitizers",
         Lane.COMPUTES,
@@ -112,6 +121,18 @@ SUITES = (
             "asan",
             "zkexec_supervise",
             _python("tests/conformance", "-q", "--tb=short", "--show-capture=no"),
+        ),
+    ),
+    Suite(
+        "conformance-3.4",
+        "tasks under our supervisor and under Airflow 3.4's: same requests, same logs",
+        Lane.COMPUTES,
+        _with_build(
+            "asan",
+            "zkexec_supervise",
+            _python(
+                "tests/conformance", "-q", "--tb=short", "--show-capture=no", python=PYTHON_3_4
+            ),
         ),
     ),
     Suite(
@@ -132,7 +153,13 @@ SUITES = (
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
         Lane.WAITS,
-        _python("tests/integration", *VERBOSE),
+        _python("tests/integration", f"--ignore={EVERY_VERSION}", *VERBOSE),
+    ),
+    Suite(
+        "integration-3.4",
+        "Airflow 3.4 with ZooKeeper and PostgreSQL: examples as under LocalExecutor",
+        Lane.WAITS,
+        _python(EVERY_VERSION, *VERBOSE, python=PYTHON_3_4),
     ),
     Suite(
         "chaos",

@@ -4,8 +4,10 @@
 Threads: every method runs on the scheduler's thread; none waits for the network. The core's own
 thread hands its events over in ``drain_events``.
 
-Errors: an exception that leaves a hook ends the scheduler. So none does: each is logged, and what
-could not be done is offered again at the next heartbeat, or fails alone.
+Errors: an exception that leaves a hook ends the scheduler. So none does: each is logged. What could
+not be done is offered again at the next heartbeat a few times; then the workload fails alone, with
+the reason where people look for it. None waits in silence. Only ``start`` raises, for an Airflow
+that lacks what the executor needs.
 """
 
 from __future__ import annotations
@@ -18,17 +20,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.exceptions import AirflowConfigException
 from airflow.executors.base_executor import BaseExecutor
+from airflow.models.connection_test import ConnectionTestKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from zk_executor import version_compat
-from zk_executor.dispatches import TASK, Dispatch, Dispatches, Verdict, judge
+from zk_executor import connection_tests, contract, version_compat
+from zk_executor.dispatches import (
+    CONNECTION_TEST,
+    TASK,
+    Dispatch,
+    Dispatches,
+    Verdict,
+    judge,
+)
 from zk_executor.gauges import Gauges
 from zk_executor.placing import new_dispatch, placement_arguments, token_subject
 from zk_executor.settings import InvalidSetting, read_executor_settings
 
 if TYPE_CHECKING:
     from airflow.executors.workloads import ExecutorWorkload
-    from airflow.models.connection_test import ConnectionTestKey
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy.orm import Session as DbSession
 
@@ -41,6 +50,8 @@ PLACED_PER_SLOT = 4
 PLACED_WITHOUT_WORKERS = 16
 # Outcomes that nobody can read in the task's own log; they go to its event log.
 _LOGGED_OUTCOMES = frozenset({"lost", "gone", "rejected"})
+# What the core refuses to take is offered at so many heartbeats.
+MAX_PLACE_ATTEMPTS = 3
 _STOP_TIMEOUT_MS = 5_000
 _REOPEN_INTERVAL_SECONDS = 30.0
 
@@ -48,6 +59,11 @@ _REOPEN_INTERVAL_SECONDS = 30.0
 def _name_prefix(job_id: object) -> str:
     """What the names of the executors of one scheduler job begin with in ZooKeeper."""
     return f"job-{job_id}-"
+
+
+def _words(error: Exception) -> str:
+    """An exception for people who don't read this code."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,18 +80,16 @@ def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-class ZkExecutor(BaseExecutor):
+class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
     """Hands workloads to zk-workers through ZooKeeper.
 
     Constructing one is cheap, without threads or connections: the API server does it too.
-    Errors: AirflowConfigException from the constructor for an invalid option, and only there.
+    Errors: AirflowConfigException from the constructor for an invalid option, from ``start`` for
+    an Airflow that it can't run with, and only there.
     """
 
     supports_ad_hoc_ti_run = True
-    supports_callbacks = True
-    supports_connection_test = True
     supports_multi_team = True
-    supported_workload_types = version_compat.SUPPORTED_WORKLOAD_TYPES
     pre_assigns_external_executor_id: ClassVar[bool] = True
     serve_logs = False
 
@@ -96,12 +110,17 @@ class ZkExecutor(BaseExecutor):
         self._to_adopt: list[tuple[str, str]] = []
         self._dead_schedulers: set[str] = set()
         self._to_place_again: list[Dispatch] = []
+        self._place_attempts: dict[str, int] = {}  # of dispatches that the core refused to take
+        self._not_queued: list[tuple[Hashable, str]] = []  # key and reason, told by sync()
 
     # Life
 
-    @_guarded
     def start(self) -> None:
-        """Starts the core. ZooKeeper may be down: the core keeps trying."""
+        """Starts the core. ZooKeeper may be down: the core keeps trying.
+
+        Errors: AirflowConfigException for an Airflow that the executor can't run with.
+        """
+        contract.check(self)
         self._started = True
         if not self._settings.digest_auth:
             self.log.warning(
@@ -164,8 +183,20 @@ class ZkExecutor(BaseExecutor):
 
     @_guarded
     def queue_workload(self, workload: ExecutorWorkload, session: DbSession) -> None:
-        """Keeps the workload for the next heartbeat: its row isn't committed yet."""
-        super().queue_workload(workload, session)
+        """Keeps the workload for the next heartbeat: its row isn't committed yet.
+
+        What can't be kept fails at the next heartbeat: Airflow takes it for queued.
+        """
+        try:
+            super().queue_workload(workload, session)
+        except Exception as error:
+            self._not_queued.append(
+                (
+                    version_compat.workload_key(self, workload),
+                    f"could not be queued: {_words(error)}",
+                )
+            )
+            raise
 
     @_guarded
     def _process_workloads(self, workload_items: Sequence[ExecutorWorkload]) -> None:
@@ -175,19 +206,56 @@ class ZkExecutor(BaseExecutor):
             return
         batch: list[tuple[Dispatch, Placement]] = []
         for workload in workload_items:
+            key = version_compat.workload_key(self, workload)
             try:
-                dispatch = new_dispatch(workload, self._settings.default_queue)
+                dispatch = new_dispatch(workload, key, self._settings.default_queue)
                 batch.append((dispatch, self._placement(dispatch)))
             except Exception as error:
-                self.log.exception("cannot prepare a workload key=%s", workload.key)
-                version_compat.pop_queued(self, workload.key)
-                self.fail(workload.key, f"could not be prepared for a worker: {error}")
-        if batch:
-            session.place([placement for _, placement in batch])
-        for dispatch, _ in batch:
+                self.log.exception("cannot prepare a workload key=%s", key)
+                self._fail(key, f"could not be prepared for a worker: {_words(error)}")
+        for dispatch in self._place(session, batch):
             version_compat.pop_queued(self, dispatch.key)
             self.running.add(dispatch.key)
             self._dispatches.put(dispatch)
+
+    def _place(self, session: Session, batch: list[tuple[Dispatch, Placement]]) -> list[Dispatch]:
+        """Hands a batch to the core; returns those that it has, all or none.
+
+        The core takes a batch unless something is broken in it, so a refusal may stay for ever:
+        after MAX_PLACE_ATTEMPTS of them a workload fails.
+        """
+        if not batch:
+            return []
+        try:
+            session.place([placement for _, placement in batch])
+        except Exception as error:
+            self.log.exception("cannot place workloads count=%d", len(batch))
+            attempts = {d.id: self._place_attempts.get(d.id, 0) + 1 for d, _ in batch}
+            for dispatch, _ in batch:
+                if attempts[dispatch.id] >= MAX_PLACE_ATTEMPTS:
+                    del attempts[dispatch.id]
+                    self._fail(dispatch.key, f"could not be placed in ZooKeeper: {_words(error)}")
+            self._place_attempts = attempts
+            return []
+        self._place_attempts.clear()
+        return [dispatch for dispatch, _ in batch]
+
+    def _fail(self, key: Hashable, reason: str) -> None:
+        """Fails a workload that no worker has, and says why where people look for it.
+
+        For a task that is its audit log, for a callback the event's own text, and for a test of a
+        connection, of which Airflow reads no events, its row.
+        """
+        version_compat.pop_queued(self, key)
+        self.fail(key, reason)
+        if isinstance(key, ConnectionTestKey):
+            self._fail_test(key, reason)
+        else:  # Airflow itself leaves out what is no task
+            self.log_task_event(event="zk_executor not placed", extra=reason, ti_key=key)
+
+    @_guarded
+    def _fail_test(self, key: ConnectionTestKey, reason: str) -> None:
+        connection_tests.fail(str(key), reason)
 
     def _placement(self, dispatch: Dispatch) -> Placement:
         """The dispatch for the core, with a token whose time starts now."""
@@ -208,17 +276,19 @@ class ZkExecutor(BaseExecutor):
             except Exception as error:
                 self.log.exception("cannot place again dispatch=%s", dispatch.id)
                 self._dispatches.forget(dispatch)
-                self.fail(dispatch.key, f"no fresh token could be made: {error}")
-        self._to_place_again = [dispatch for dispatch, _ in batch]
-        if batch:
-            session.place([placement for _, placement in batch])
-            self._to_place_again = []
+                self._fail(dispatch.key, f"no fresh token could be made: {_words(error)}")
+        # Those that fail for good are forgotten by that, and left out the next time.
+        placed = self._place(session, batch)
+        self._to_place_again = [] if placed else [dispatch for dispatch, _ in batch]
 
     # Results
 
     @_guarded
     def sync(self) -> None:
         """Applies what the core has to report. Costs as much as there are events."""
+        refused, self._not_queued = self._not_queued, []
+        for key, reason in refused:
+            self._fail(key, reason)
         session = self._open_session()
         if session is None:
             return
@@ -231,8 +301,15 @@ class ZkExecutor(BaseExecutor):
         for event in session.drain_events():
             try:
                 self._apply(event)
-            except Exception:
+            except Exception as error:
                 self.log.exception("cannot apply an event dispatch=%s", event.dispatch_id)
+                self._drop(event.dispatch_id, f"its result could not be applied: {_words(error)}")
+
+    @_guarded
+    def _drop(self, dispatch_id: str, reason: str) -> None:
+        dispatch = self._dispatches.current(dispatch_id)
+        if dispatch is not None:
+            self._fail(dispatch.key, reason)
 
     def _apply(self, event: Event) -> None:
         dispatch = self._dispatches.current(event.dispatch_id)
@@ -270,6 +347,8 @@ class ZkExecutor(BaseExecutor):
             info,
         )
         self.fail(dispatch.key, info)
+        if dispatch.kind == CONNECTION_TEST:
+            self._fail_test(dispatch.key, info)  # unless the worker has told it
         if dispatch.kind == TASK and event.outcome in _LOGGED_OUTCOMES:
             self.log_task_event(
                 event=f"zk_executor {event.outcome}", extra=info, ti_key=dispatch.key
@@ -336,8 +415,9 @@ class ZkExecutor(BaseExecutor):
                     self._dead_schedulers.add(_name_prefix(ti.queued_by_job_id))
             except SQLAlchemyError:
                 raise
-            except Exception:
+            except Exception as error:
                 self.log.exception("cannot read a task instance to adopt; taken as alive")
+                self._say_not_adopted(ti, f"could not be adopted: {_words(error)}")
         for dispatch in adopted:
             self.running.add(dispatch.key)
             if self._dispatches.current(dispatch.id) is None:
@@ -345,6 +425,12 @@ class ZkExecutor(BaseExecutor):
                 self._to_adopt.append((dispatch.id, dispatch.queue))
         self._hand_over_adopted()
         return refused
+
+    @_guarded
+    def _say_not_adopted(self, ti: TaskInstance, reason: str) -> None:
+        """Airflow's own checks for heartbeats and for tasks stuck in queued end it, if need be."""
+        key = version_compat.task_key(self, ti)
+        self.log_task_event(event="zk_executor not adopted", extra=reason, ti_key=key)
 
     @_guarded
     def _hand_over_adopted(self) -> None:
@@ -381,7 +467,7 @@ class ZkExecutor(BaseExecutor):
         status = self._status()
         if not status.get("connected"):
             return 0
-        bound = max(PLACED_PER_SLOT * int(status["live_slots"]), PLACED_WITHOUT_WORKERS)
+        bound = max(PLACED_PER_SLOT * int(status.get("live_slots", 0)), PLACED_WITHOUT_WORKERS)
         return max(0, min(free, bound - self.slots_occupied))
 
     def get_task_log(self, ti: TaskInstance, try_number: int) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ Pure: reads attributes of the workload, imports no Airflow.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Hashable
 from typing import Any
 
 from zk_executor.dispatches import CALLBACK, CONNECTION_TEST, TASK, Dispatch
@@ -22,8 +23,11 @@ _AHEAD_OF_TASKS = 2**31 - 1
 _LOWEST = -(2**31)
 
 
-def new_dispatch(workload: Any, default_queue: str) -> Dispatch:
-    """Names the hand-over of ``workload``. Errors: ValueError for an unknown type of workload."""
+def new_dispatch(workload: Any, key: Hashable, default_queue: str) -> Dispatch:
+    """Names the hand-over of ``workload``, which the executor knows by ``key``.
+
+    Errors: ValueError for an unknown type of workload.
+    """
     kind = _KINDS.get(workload.type)
     if kind == TASK:
         # Airflow leaves the id out for some tasks, such as those that name the bare class. Ours is
@@ -39,7 +43,7 @@ def new_dispatch(workload: Any, default_queue: str) -> Dispatch:
         queue = workload.queue
     else:
         raise ValueError(f"workload type {workload.type!r} is none of {', '.join(_KINDS)}")
-    return Dispatch(dispatch_id, workload.key, kind, queue or default_queue, workload)
+    return Dispatch(dispatch_id, key, kind, queue or default_queue, workload)
 
 
 def token_subject(workload: Any) -> str:

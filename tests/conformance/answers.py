@@ -125,6 +125,8 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("PUT", "/task-instances/[^/]+/rtif", MESSAGE),
     ("PATCH", "/task-instances/[^/]+/rendered-map-index", MESSAGE),
     ("PATCH", "/task-instances/[^/]+/skip-downstream", NOTHING),
+    ("PATCH", "/task-instances/[^/]+/dag-run-note", NOTHING),
+    ("PATCH", "/callbacks/[^/]+/run", NOTHING),
     (
         "GET",
         "/task-instances/[^/]+/previous-successful-dagrun",

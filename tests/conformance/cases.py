@@ -106,8 +106,8 @@ TOLD_BY_MESSAGES = frozenset(
 def messages_cases() -> list[Case]:
     """Single messages, many to a task, under well- and misbehaving servers."""
     everything = messages.all_generated()
-    one_each = [messages.generated(kind)[-1] for kind in sorted(messages.models())
-                if kind not in LAST_WORDS and kind != "ResendLoggingFD"]  # fmt: skip
+    apart = LAST_WORDS | messages.ACTED_ON | {"ResendLoggingFD"}
+    one_each = [messages.generated(kind)[-1] for kind in sorted(set(messages.models()) - apart)]
     some = [{"type": "GetVariable", "key": f"key_{number}"} for number in range(5)] + [
         {"type": "SetXCom", "dag_id": "d", "run_id": "r", "task_id": "t", "key": "k", "value": 1}
     ]
@@ -338,8 +338,8 @@ def value_cases() -> list[Case]:
 def start_cases() -> list[Case]:
     """The server's answers to the start of a task."""
 
-    def state(previous: str) -> Answer:
-        detail = {"reason": "invalid_state", "message": "é", "previous_state": previous}
+    def state(previous: str, reason: str = "invalid_state") -> Answer:
+        detail = {"reason": reason, "message": "é", "previous_state": previous}
         return Answer(409, {"detail": detail})
 
     def started(**changes: Any) -> Answer:
@@ -349,6 +349,8 @@ def start_cases() -> list[Case]:
     answers: dict[str, tuple[Answer | None, ...]] = {
         "running-elsewhere": (state("running"),),
         "already-done": (state("success"),),
+        "cleared": (state("restarting"),),
+        "restarting-elsewhere": (state("restarting", "running_elsewhere"),),
         "timeout-once": (Answer(200, delay=10), DEFAULT),
         "empty-context": (Answer(200, {}),),
         **{f"should-retry-{name}": (started(should_retry=value),) for name, value in odd.items()},
@@ -420,6 +422,53 @@ def server_cases() -> list[Case]:
     ]  # fmt: skip
 
 
+def execution_timeout_cases() -> list[Case]:
+    """Tasks that do not heed their execution_timeout, which the supervisor enforces since 3.4."""
+    if messages.minor_version() < (3, 4):
+        return []
+    timeout = {"type": "SetExecutionTimeout", "timeout_seconds": 1.0}
+    plan = {"messages": [timeout]}
+    said = {"type": "TaskState", "state": "failed", "end_date": messages.BY_FORMAT["date-time"]}
+    retry = {"max_tries": 2, "should_retry": True}
+    return [
+        Case("execution-timeout", "overrun", plan | {"gives_in": True}),
+        Case("execution-timeout-deaf", "overrun", plan),
+        Case("execution-timeout-may-retry", "overrun", plan | {"gives_in": True}, context=retry),
+        Case("execution-timeout-in-time", "send_all", plan),
+        Case("execution-timeout-told", "send_then_linger", {"messages": [timeout, said]}),
+        Case(
+            "execution-timeout-set-again",
+            "overrun",
+            {"messages": [timeout | {"timeout_seconds": 600}, timeout], "gives_in": True},
+        ),
+    ]
+
+
+def conflict_cases() -> list[Case]:
+    """Outcomes that the server refuses, or that come when it has stopped the task."""
+    stop = Answer(409, {"detail": {"reason": "not_running", "current_state": "failed"}})
+    # Not the first: on a loaded machine the task has then hardly begun.
+    stopped = (Rule("PUT", HEARTBEAT, (*(DEFAULT,) * 5, stop)),)
+    cases = [
+        Case(
+            f"stopped-then-{name}",
+            "wait_and_give_in",
+            rules=(*stopped, Rule("PATCH", STATE, answers)),
+        )
+        for name, answers in (
+            ("not-found", (NOT_FOUND,)),
+            ("conflict", (CONFLICT,)),
+            ("gone", FAULTS["gone"]),
+            ("broken", (BROKEN,)),
+        )
+    ]
+    for kind in ("RetryTask", "TaskState", "SucceedTask", "DeferTask"):
+        plan = {"messages": [messages.generated(kind)[0]]}
+        rules = (Rule("PATCH", STATE, (CONFLICT, NOT_FOUND)),)
+        cases.append(Case(f"conflict-{kind}", "send_then_linger", plan, rules))
+    return cases
+
+
 def other_workloads() -> list[Case]:
     """Callbacks and tests of connections, which no task process runs."""
 
@@ -453,5 +502,7 @@ MAKERS = {
     "values": value_cases,
     "start": start_cases,
     "server": server_cases,
+    "execution timeout": execution_timeout_cases,
+    "conflicts": conflict_cases,
     "other workloads": other_workloads,
 }

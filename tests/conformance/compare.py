@@ -202,6 +202,7 @@ class Allowed:
     sections: str = ".*"
     cases: str = ".*"
     sometimes: bool = False
+    until: tuple[int, int] = (99, 0)  # the minor version of Airflow that is like ours
 
 
 def replaced(pattern: str, replacement: str) -> Callable[[list[str]], list[str]]:

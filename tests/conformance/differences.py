@@ -10,6 +10,7 @@ import re
 from urllib.parse import unquote
 
 from compare import Allowed, replaced, without
+from messages import minor_version
 
 
 def _durations_in_seconds(lines: list[str]) -> list[str]:
@@ -44,7 +45,7 @@ def _without_last_request(lines: list[str]) -> list[str]:
 # The server answers 200 with something that its own schema does not have.
 WRONG_SHAPES = "messages-(empty-.*|text|null|array|not-json|no-content|half-once|nonsense-once)"
 
-ALLOWED: tuple[Allowed, ...] = (
+_ALL: tuple[Allowed, ...] = (
     Allowed(
         "first line of a task that is refused",
         "The process of the task is there before the server is asked, and logs a line before it "
@@ -69,7 +70,7 @@ ALLOWED: tuple[Allowed, ...] = (
         "was probably for want of memory.",
         replaced("SIGKILL, probably out of memory", "SIGKILL"),
         sections="report",
-        cases="killed-.*|heartbeat-.*|callback-never-ends",
+        cases="killed-.*|heartbeat-.*|callback-never-ends|execution-timeout-.*|start-cleared",
     ),
     Allowed(
         "no failure after an accepted end",
@@ -87,7 +88,7 @@ ALLOWED: tuple[Allowed, ...] = (
         "decides, is the same.",
         replaced(r"(?s)^info: .+", "info: (words)"),
         sections="report",
-        cases="start-.*|end-failed-.*|last-words-TaskState-.*",
+        cases="start-.*|end-failed-.*|last-words-(TaskState|RetryTask)-.*|stopped-then-broken|conflict-TaskState",
     ),
     Allowed(
         "words of an error without Airflow's own answer",
@@ -195,6 +196,7 @@ ALLOWED: tuple[Allowed, ...] = (
         "supervisor, and the task with it. Ours writes the line as it is.",
         lambda lines: [],
         cases="output-logged-bad-timestamp",
+        until=(3, 4),
     ),
     Allowed(
         "form of durations",
@@ -212,3 +214,4 @@ ALLOWED: tuple[Allowed, ...] = (
         sections="log: logs channel",
     ),
 )
+ALLOWED = tuple(entry for entry in _ALL if minor_version() < entry.until)

@@ -21,8 +21,8 @@ BY_FORMAT = {
 LAST_WORDS = frozenset(
     {"AwaitInputTask", "DeferTask", "RescheduleTask", "RetryTask", "SucceedTask", "TaskState"}
 )
-# What the suite was written for: Airflow 3.3.2.
-KNOWN = LAST_WORDS | frozenset(
+# What the suite knows of Airflow 3.3; then, by minor version, what came since.
+KNOWN_OF_3_3 = LAST_WORDS | frozenset(
     [
         "ClearAssetStateStoreByName",
         "ClearAssetStateStoreByUri",
@@ -75,7 +75,25 @@ KNOWN = LAST_WORDS | frozenset(
         "ValidateInletsAndOutlets",
     ]
 )
+NEW: Mapping[tuple[int, int], frozenset[str]] = {
+    (3, 4): frozenset({"SetExecutionTimeout", "UpdateDagRunNote"}),
+}
+# Sent in cases of their own: the supervisor acts on them.
+ACTED_ON = frozenset({"SetExecutionTimeout"})
 Message = dict[str, Any]
+
+
+def minor_version() -> tuple[int, int]:
+    """Of the installed Airflow."""
+    from airflow import __version__
+
+    major, minor, *_ = __version__.split(".")
+    return int(major), int(minor)
+
+
+def known() -> frozenset[str]:
+    """The types that the suite knows of the installed Airflow."""
+    return KNOWN_OF_3_3.union(*(new for since, new in NEW.items() if since <= minor_version()))
 
 
 def models() -> dict[str, Any]:
@@ -136,13 +154,16 @@ def _sample_of_type(name: str, part: Mapping[str, Any], defs: Mapping[str, Any],
         names = part["properties"] if full else part.get("required", ())
         return {key: _sample(key, part["properties"][key], defs, full, choice) for key in names}
     if kind == "object" and isinstance(part.get("additionalProperties"), Mapping):
-        return {"z": _sample(name, part["additionalProperties"], defs, full, choice), "a": None}
+        values = part["additionalProperties"]
+        one = _sample(name, values, defs, full, choice)
+        return {"z": one, "a": one if values.get("type") == "string" else None}
     return {"z": [1, 1.0, None, True], "a": {"é": "☃"}}
 
 
 def all_generated() -> list[Message]:
-    """Of every type but last words."""
-    return [one for kind in sorted(set(models()) - LAST_WORDS) for one in generated(kind)]
+    """Of every type but last words and what is acted on."""
+    kinds = sorted(set(models()) - LAST_WORDS - ACTED_ON)
+    return [one for kind in kinds for one in generated(kind)]
 
 
 NAMES = (

@@ -50,6 +50,7 @@ def environment(folder: Path, url: str, side: Mapping[str, str]) -> dict[str, st
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTION_API_SERVER_URL": url,
         "CORE__TASK_SUCCESS_OVERTIME": 2,
+        "CORE__KILLED_TASK_CLEANUP_TIME": 2,
         "LOGGING__BASE_LOG_FOLDER": folder / "logs",
         "WORKERS__MIN_HEARTBEAT_INTERVAL": 1,
         "WORKERS__MAX_FAILED_HEARTBEATS": 2,

@@ -7,7 +7,6 @@ the state of every task instance.
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from devstack import AirflowStack, Child, TaskState, ZkWorker, ZooKeeperServer, zk_executor_options
 from devstack.airflow import ZK_EXECUTOR
 from devstack.example_dags import COMPARED
+from devstack.metrics import counted
 from devstack.tables import table
 
 RUN_TIMEOUT = 240
@@ -104,17 +104,6 @@ def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome)
     check_expected(local_outcome)
 
 
-def counted(worker: ZkWorker, metric: str, label: str) -> float:
-    """The sum of a worker's counters of that name with that label."""
-    with urllib.request.urlopen(f"http://{worker.http}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in lines
-        if line.startswith(metric + "{") and label in line
-    )
-
-
 @pytest.mark.parametrize(
     ("supervisor", "templates"), [("native", "True"), ("native", "False"), ("airflow", "False")]
 )
@@ -145,8 +134,8 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
             next(t.run_id for t in outcome.instances if t.dag_id == "tutorial_taskflow_api"),
             "load",
         )
-        supervised = counted(worker, "zkexec_worker_supervised_total", f'by="{supervisor}"')
-        from_templates = counted(worker, "zkexec_worker_forked_total", 'from="template"')
+        supervised = counted(worker.http, "zkexec_worker_supervised_total", f'by="{supervisor}"')
+        from_templates = counted(worker.http, "zkexec_worker_forked_total", 'from="template"')
         stack.stop()
 
     with capsys.disabled():

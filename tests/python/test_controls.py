@@ -217,7 +217,7 @@ def test_wrong_usage_that_the_parser_sees_is_exit_code_2(words, capsys):
 
 def test_kill_of_a_task_instance_finds_it_by_its_label_whatever_the_try(core, capsys):
     workload = task("t1", map_index=3, try_number=12)
-    label = placement_arguments(new_dispatch(workload, "default"))["label"]
+    label = placement_arguments(new_dispatch(workload, workload.key, "default"))["label"]
     core.outcome = (
         "ended",
         [{"dispatch_id": "d1", "label": label, "queue": "default", "worker": "w1"}],

@@ -78,7 +78,7 @@ def test_start_returns_and_is_tried_again_when_the_session_cannot_be_made(core, 
     driver = Driver(core)
     driver.place(task())
     assert driver.executor.slots_available == 0
-    assert len(driver.executor.queued_tasks) == 1
+    assert driver.waiting == 1
     core.refuse = None
     driver.executor.heartbeat()  # too early
     assert core.sessions == []
@@ -116,8 +116,8 @@ def test_task_is_placed_with_what_the_core_needs(driver: Driver):
     assert placement.route_key == "bundle|v1|sub/dag.py"
     assert (placement.slots, placement.priority) == (3, 9)
     assert placement.label == "dag.t1 run 1 4"
-    assert driver.executor.running == {workload.key}
-    assert driver.executor.queued_tasks == {}
+    assert driver.executor.running == {driver.key(workload)}
+    assert driver.waiting == 0
     assert driver.events() == {}  # neither QUEUED nor RUNNING
 
 
@@ -172,7 +172,7 @@ def test_a_heartbeat_places_all_in_one_call_callbacks_first_then_by_priority(
 def test_workloads_stay_queued_when_placing_raises(driver: Driver):
     driver.session.broken = {"place"}
     driver.place(task())
-    assert (len(driver.executor.queued_tasks), driver.executor.running) == (1, set())
+    assert (driver.waiting, driver.executor.running) == (1, set())
     driver.session.broken = set()
     driver.executor.heartbeat()
     assert len(driver.executor.running) == 1
@@ -194,10 +194,10 @@ def test_one_task_that_cannot_be_prepared_fails_alone(driver: Driver):
     driver.place(bad, good)
     assert [p.dispatch_id for p in driver.session.placed] == ["d2"]
     events = driver.events()
-    assert events[bad.key][0] == TaskInstanceState.FAILED
-    assert "queue must be str" in events[bad.key][1]
-    assert driver.executor.queued_tasks == {}
-    assert driver.executor.running == {good.key}
+    assert events[driver.key(bad)][0] == TaskInstanceState.FAILED
+    assert "queue must be str" in events[driver.key(bad)][1]
+    assert driver.waiting == 0
+    assert driver.executor.running == {driver.key(good)}
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,24 @@ def test_slots_follow_parallelism_and_live_workers(driver: Driver, live_slots, a
 
 
 # Ending, and what must never escape
+
+
+class Unknown:
+    """A workload of no type that there is."""
+
+    type = "Unknown"
+
+
+class Unreadable(OrphanedTask):
+    """A task instance of which the database gives no more."""
+
+    @property
+    def external_executor_id(self):
+        raise RuntimeError("no such column")
+
+    @external_executor_id.setter
+    def external_executor_id(self, value):
+        pass
 
 
 def test_end_stops_once_and_leaves_late_events_to_the_adopter(driver: Driver):
@@ -241,12 +259,12 @@ def test_no_exception_leaves_a_hook_when_the_session_raises_everywhere(driver: D
     driver.place(waiting, callback(), connection_test())
     executor = driver.executor
     executor.sync()
-    executor.fail(placed.key)
+    executor.fail(driver.key(placed))
     executor.revoke_task(ti=OrphanedTask("t2", "d2"))
     executor.revoke_task(ti=object())
     executor.fail_connection_test(connection_test().key)
-    assert executor.try_adopt_task_instances([OrphanedTask("t3", "d3"), object()]) == []
-    executor.queue_workload(object(), session=None)
+    assert executor.try_adopt_task_instances([OrphanedTask("t3", "d3"), Unreadable("t4", "")]) == []
+    executor.queue_workload(Unknown(), session=None)
     executor.debug_dump()
     assert executor.slots_available == 0
     executor.end()

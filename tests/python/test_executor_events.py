@@ -27,7 +27,7 @@ def test_success_is_reported(driver: Driver):
     workload = task()
     driver.place(workload)
     driver.report("d1", "success")
-    assert driver.events() == {workload.key: (TaskInstanceState.SUCCESS, None)}
+    assert driver.events() == {driver.key(workload): (TaskInstanceState.SUCCESS, None)}
     assert driver.executor.running == set()
     assert len(driver.executor._dispatches) == 0
     assert driver.session.arguments("revoke") == []
@@ -38,7 +38,7 @@ def test_failure_is_reported_with_its_reason(driver: Driver, outcome):
     workload = task()
     driver.place(workload)
     driver.report("d1", outcome, "because")
-    assert driver.events() == {workload.key: (TaskInstanceState.FAILED, "because")}
+    assert driver.events() == {driver.key(workload): (TaskInstanceState.FAILED, "because")}
     assert driver.executor.running == set()
     assert driver.session.arguments("revoke") == []
 
@@ -48,7 +48,7 @@ def test_failure_without_a_reason_names_the_outcome(driver: Driver, outcome):
     workload = task()
     driver.place(workload)
     driver.report("d1", outcome)
-    assert outcome in driver.events()[workload.key][1]
+    assert outcome in driver.events()[driver.key(workload)][1]
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "lost", "gone"])
@@ -81,11 +81,11 @@ def test_expired_token_places_again_three_times_then_fails(driver: Driver):
         driver.report("d1", "token", "403")
         assert len(driver.session.placed) == 1 + attempt
         assert driver.session.placed[-1].dispatch_id == "d1"
-        assert driver.executor.running == {workload.key}
+        assert driver.executor.running == {driver.key(workload)}
         assert driver.events() == {}
     driver.report("d1", "token", "403")
     assert len(driver.session.placed) == 4
-    assert driver.events() == {workload.key: (TaskInstanceState.FAILED, "403")}
+    assert driver.events() == {driver.key(workload): (TaskInstanceState.FAILED, "403")}
 
 
 def test_placing_again_is_repeated_when_it_raises(driver: Driver):
@@ -123,9 +123,9 @@ def test_late_event_of_an_earlier_dispatch_does_not_fail_the_new_run(driver: Dri
     driver.place(resumed)
     driver.report("d1", "failed", "late")
     assert driver.events() == {}
-    assert driver.executor.running == {resumed.key}
+    assert driver.executor.running == {driver.key(resumed)}
     driver.report("d2", "success")
-    assert driver.events() == {resumed.key: (TaskInstanceState.SUCCESS, None)}
+    assert driver.events() == {driver.key(resumed): (TaskInstanceState.SUCCESS, None)}
     assert driver.executor.running == set()
 
 
@@ -147,7 +147,7 @@ def test_event_reported_twice_counts_once(driver: Driver):
     driver.place(workload)
     driver.session.events = [Event("d1", "success"), Event("d1", "failed", "again")]
     driver.executor.sync()
-    assert driver.events() == {workload.key: (TaskInstanceState.SUCCESS, None)}
+    assert driver.events() == {driver.key(workload): (TaskInstanceState.SUCCESS, None)}
 
 
 def test_one_event_that_cannot_be_applied_does_not_stop_the_others(driver: Driver):
@@ -156,7 +156,7 @@ def test_one_event_that_cannot_be_applied_does_not_stop_the_others(driver: Drive
     driver.executor._dispatches.current("d1").key = []  # cannot be hashed
     driver.session.events = [Event("d1", "failed"), Event("d2", "success")]
     driver.executor.sync()
-    assert driver.events() == {good.key: (TaskInstanceState.SUCCESS, None)}
+    assert driver.events() == {driver.key(good): (TaskInstanceState.SUCCESS, None)}
 
 
 def test_sync_makes_the_same_calls_however_many_are_out(driver: Driver):
@@ -177,9 +177,9 @@ def test_callback_is_placed_and_its_success_reported(driver: Driver):
     assert (placement.kind, placement.dispatch_id) == ("callback", workload.callback.id)
     assert placement.queue == "urgent"
     assert placement.priority > 10**6
-    assert driver.executor.queued_callbacks == {}
+    assert driver.waiting == 0
     driver.report(workload.callback.id, "success")
-    assert driver.events() == {workload.key: (CallbackState.SUCCESS, None)}
+    assert driver.events() == {driver.key(workload): (CallbackState.SUCCESS, None)}
 
 
 @pytest.mark.parametrize("outcome", [*FAILURES, "already_running", "stale"])
@@ -187,7 +187,7 @@ def test_callback_that_did_not_succeed_is_reported_failed(driver: Driver, outcom
     workload = callback()
     driver.place(workload)
     driver.report(workload.callback.id, outcome, "because")
-    assert driver.events() == {workload.key: (CallbackState.FAILED, "because")}
+    assert driver.events() == {driver.key(workload): (CallbackState.FAILED, "because")}
     assert driver.logged() == []
 
 
@@ -197,7 +197,7 @@ def test_connection_test_is_placed_and_frees_its_slot(driver: Driver):
     (placement,) = driver.session.placed
     assert (placement.kind, placement.queue) == ("connection_test", "default")
     assert placement.dispatch_id == str(workload.connection_test_id)
-    assert driver.executor.queued_connection_tests == {}
+    assert driver.waiting == 0
     driver.report(placement.dispatch_id, "success")
     assert driver.executor.running == set()
 
@@ -226,7 +226,7 @@ def test_revoked_task_is_forgotten_without_an_event(driver: Driver):
 def test_revoked_task_that_was_never_placed_leaves_the_queue(driver: Driver):
     driver.queue(task())
     driver.executor.revoke_task(ti=OrphanedTask("t1", "d1"))
-    assert driver.executor.queued_tasks == {}
+    assert driver.waiting == 0
     driver.executor.heartbeat()
     assert driver.session.placed == []
 
@@ -235,9 +235,9 @@ def test_task_that_the_scheduler_fails_is_ended(driver: Driver):
     # Airflow heard no heartbeat of it: fail() comes from outside.
     workload = task()
     driver.place(workload)
-    driver.executor.fail(workload.key)
+    driver.executor.fail(driver.key(workload))
     assert driver.session.arguments("revoke") == ["d1"]
-    assert driver.events() == {workload.key: (TaskInstanceState.FAILED, None)}
+    assert driver.events() == {driver.key(workload): (TaskInstanceState.FAILED, None)}
     driver.report("d1", "failed")
     assert driver.events() == {}
 
@@ -249,9 +249,9 @@ def test_adoption_takes_all_that_were_dispatched_and_returns_the_others(driver: 
     ours, never = OrphanedTask("t1", "d1", "heavy"), OrphanedTask("t2", None)
     assert driver.executor.try_adopt_task_instances([ours, never]) == [never]
     assert driver.session.arguments("adopt") == [([("d1", "heavy")], ["job-7-"])]
-    assert driver.executor.running == {ours.key}
+    assert driver.executor.running == {driver.key(ours)}
     driver.report("d1", "gone", "unknown to ZooKeeper")
-    assert driver.events() == {ours.key: (TaskInstanceState.FAILED, "unknown to ZooKeeper")}
+    assert driver.events() == {driver.key(ours): (TaskInstanceState.FAILED, "unknown to ZooKeeper")}
 
 
 def test_adoption_repeated_tells_the_core_once(driver: Driver):

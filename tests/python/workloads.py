@@ -13,12 +13,19 @@ from airflow.executors.workloads.task import TaskInstanceDTO
 from airflow.models.taskinstancekey import TaskInstanceKey
 
 from fake_core import Event, FakeCore, Session
-from zk_executor import ZkExecutor
+from zk_executor import ZkExecutor, version_compat
+
+_TASKS = uuid.UUID("01980000-0000-7000-8000-000000000000")
+
+
+def task_uuid(task_id: str) -> uuid.UUID:
+    """The id of a task instance, the same for every dispatch of it."""
+    return uuid.uuid5(_TASKS, task_id)
 
 
 def task(task_id: str = "t1", *, dispatch: str | None = "d1", **fields: Any) -> ExecuteTask:
     ti: dict[str, Any] = {
-        "id": uuid.uuid4(),
+        "id": task_uuid(task_id),
         "dag_version_id": uuid.uuid4(),
         "task_id": task_id,
         "dag_id": "dag",
@@ -73,6 +80,7 @@ class OrphanedTask:
         queue: str = "default",
         job: int | None = 7,
     ) -> None:
+        self.id = task_uuid(task_id)
         self.external_executor_id = dispatch
         self.queue = queue
         self.queued_by_job_id = job
@@ -91,6 +99,17 @@ class Driver:
     @property
     def session(self) -> Session:
         return self.core.sessions[-1]
+
+    def key(self, what: Any) -> Any:
+        """The key by which this Airflow's executors know a workload, or a task instance."""
+        if isinstance(what, OrphanedTask):
+            return version_compat.task_key(self.executor, what)
+        return version_compat.workload_key(self.executor, what)
+
+    @property
+    def waiting(self) -> int:
+        """How many workloads are queued in the scheduler."""
+        return version_compat.count_queued(self.executor)
 
     def queue(self, *workloads: Any) -> None:
         for workload in workloads:

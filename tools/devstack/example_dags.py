@@ -121,6 +121,35 @@ COMPARED = (
 )
 
 
+# Ten files that are quick and show each way that a task can end or ask for something: for tests
+# that run with every version. 3.4 has loops, whose gates decide and whose tasks look back.
+_EVERY_VERSION = (
+    "example_bash_operator",
+    "tutorial_taskflow_api",
+    "example_dynamic_task_mapping",
+    "example_short_circuit_operator",
+    "example_nested_branch_dag",
+    "example_setup_teardown_taskflow",
+    "example_xcom",
+    "example_time_delta_sensor_async",
+    "example_task_state_store",
+)
+_LOOPS = ExampleFile(
+    f"{CORE}.example_task_loops",
+    ("refine_estimate", "fixed_task_loop", "mapped_task_loop", "partial_override_loop"),
+    "loops",
+)
+
+
+def examples_of(airflow_version: str) -> tuple[ExampleFile, ...]:
+    """Ten files of examples that a version of Airflow has."""
+    by_name = {example.module.rpartition(".")[2]: example for example in COMPARED}
+    chosen = tuple(by_name[name] for name in _EVERY_VERSION)
+    if airflow_version.startswith("3.3."):
+        return (*chosen, by_name["example_failed_dag"])
+    return (*chosen, _LOOPS)
+
+
 def _package_folder(package: str) -> Path:
     """Folder of a package, without importing Airflow."""
     first, *rest = package.split(".")

@@ -13,8 +13,9 @@ ApiSession::ApiSession(ExecutionApi& api, const Clock& clock, const Retries& ret
                        std::string token, std::uint64_t seed)
     : api_(api), clock_(clock), retries_(retries), token_(std::move(token)), random_(seed) {}
 
-void ApiSession::Send(ApiRequest request, ExecutionApi::Callback done) {
-  Try({std::move(request), std::move(done), 1, hopes_, {}, {}});
+void ApiSession::Send(ApiRequest request, ExecutionApi::Callback done, int attempts) {
+  if (attempts == 0) attempts = retries_.attempts;
+  Try({std::move(request), std::move(done), 1, hopes_, attempts, {}, {}});
 }
 
 void ApiSession::Try(Attempt attempt) {
@@ -24,7 +25,7 @@ void ApiSession::Try(Attempt attempt) {
               if (!*alive) return;
               if (!answer.refreshed_token.empty()) token_ = answer.refreshed_token;
               const bool again = answer.status == 0 || answer.status >= 500;
-              if (!again || attempt.number >= retries_.attempts || attempt.hope != hopes_)
+              if (!again || attempt.number >= attempt.number_max || attempt.hope != hopes_)
                 return attempt.done(std::move(answer));
               // min ≤ pause ≤ max(min, min(2^(n-1), max)), as Airflow's client has it.
               const double low = static_cast<double>(retries_.wait_min.count());

@@ -32,8 +32,8 @@ class ApiSession {
   ApiSession(const ApiSession&) = delete;
   ApiSession& operator=(const ApiSession&) = delete;
 
-  // One answer each; the last one if all attempts failed.
-  void Send(ApiRequest request, ExecutionApi::Callback done);
+  // One answer each; the last one if all attempts failed. `attempts`: 0 for the usual number.
+  void Send(ApiRequest request, ExecutionApi::Callback done, int attempts = 0);
   // Sends what is due again.
   void Tick();
   // What waits to be sent again is answered with its last answer now, what is under way with
@@ -51,6 +51,7 @@ class ApiSession {
     ExecutionApi::Callback done;
     int number = 1;
     std::uint64_t hope = 0;  // hopes_ when it was sent first
+    int number_max = 1;
     TimePoint at{};
     ApiAnswer answer;  // to the one before
   };

@@ -74,8 +74,23 @@ std::string Line(const Json& event) {
 
 }  // namespace
 
+LogLines::LogLines(const Clock& clock, const Masker& masker, int least, std::string ti_id)
+    : clock_(clock),
+      masker_(masker),
+      least_(least),
+      ti_id_(std::move(ti_id)),
+      ti_field_(ti_id_.empty() ? "" : ",\"ti_id\":" + JsonString(ti_id_)) {}
+
+bool LogLines::MayWriteAsItIs(std::string_view line) const {
+  if (!IsPlain(line) || masker_.Concerns(line)) return false;
+  if (ti_id_.empty()) return true;
+  constexpr std::size_t kTimeAt = 14;  // {"timestamp":"
+  return line.find(ti_field_) != std::string_view::npos &&
+         IsMoment(line.substr(kTimeAt, line.find('"', kTimeAt) - kTimeAt));
+}
+
 std::string LogLines::FromEvent(std::string_view line) const {
-  if (IsPlain(line) && !masker_.Concerns(line)) return std::string(line) + "\n";
+  if (MayWriteAsItIs(line)) return std::string(line) + "\n";
   auto parsed = ParseTree(line);
   if (!parsed.is_object()) return "";
   const auto level = parsed.find("level");
@@ -84,10 +99,17 @@ std::string LogLines::FromEvent(std::string_view line) const {
   if (known.empty()) return "";
   Json event;
   const auto time = parsed.find("timestamp");
-  event["timestamp"] = time != parsed.end() && time->is_string() ? *time : Json(Now());
+  const bool has_time = time != parsed.end() && time->is_string() &&
+                        (ti_id_.empty() || IsMoment(time->get_ref<const std::string&>()));
+  event["timestamp"] = has_time ? *time : Json(Now());
   event["level"] = known;
   const auto text = parsed.find("event");
   event["event"] = text != parsed.end() && !text->is_null() ? *text : Json("");
+  // An empty one is as good as none, for Python.
+  if (!ti_id_.empty() && !has_time && time != parsed.end() && !time->empty() && *time != "" &&
+      *time != 0 && *time != false) {
+    event["invalid_timestamp"] = *time;
+  }
   Json exception;
   for (auto& [key, value] : parsed.items()) {
     if (key == "exception") {
@@ -97,6 +119,7 @@ std::string LogLines::FromEvent(std::string_view line) const {
       event.get_ref<Json::object_t&>().emplace_back(key, std::move(value));
     }
   }
+  if (!ti_id_.empty() && !event.contains("ti_id")) event["ti_id"] = ti_id_;
   // Airflow's pages look for tracebacks under this name.
   if (!exception.is_null() && !exception.empty()) event["error_detail"] = std::move(exception);
   RedactTopLevelTokens(&event);
@@ -110,7 +133,7 @@ std::string LogLines::FromText(std::string_view line, const char* logger, Level 
     line.remove_suffix(1);
   const auto shown = masker_.RedactText(RedactTokens(line));
   return "{\"timestamp\":\"" + Now() + "\",\"level\":\"" + Name(level) +
-         "\",\"event\":" + JsonString(shown) + ",\"logger\":\"" + logger + "\"}\n";
+         "\",\"event\":" + JsonString(shown) + ",\"logger\":\"" + logger + "\"" + ti_field_ + "}\n";
 }
 
 std::string LogLines::Own(Level level, const std::string& event,
@@ -119,7 +142,7 @@ std::string LogLines::Own(Level level, const std::string& event,
   std::string line = "{\"timestamp\":\"" + Now() + "\",\"level\":\"" + Name(level) +
                      "\",\"event\":" + JsonString(event);
   for (const auto& [key, value] : fields) line += "," + JsonString(key) + ":" + value;
-  line += ",\"logger\":\"task\"}";
+  line += ",\"logger\":\"task\"" + ti_field_ + "}";
   if (line.find("eyJ") == std::string::npos && !masker_.Concerns(line)) return line + "\n";
   auto parsed = Json::parse(line, nullptr, false);
   if (parsed.is_discarded()) return "";

@@ -20,9 +20,9 @@ class LogLines {
   // As in Python's logging.
   enum Level { kDebug = 10, kInfo = 20, kWarning = 30, kError = 40, kCritical = 50 };
   // `least` is the level of Airflow's logger "task": it holds for text and for the
-  // supervisor. The task has filtered its own events already.
-  LogLines(const Clock& clock, const Masker& masker, int least)
-      : clock_(clock), masker_(masker), least_(least) {}
+  // supervisor. The task has filtered its own events already. `ti_id` is in each line that does
+  // not say it itself, since 3.4; empty: in none, and a timestamp is whatever the task says it is.
+  LogLines(const Clock& clock, const Masker& masker, int least, std::string ti_id = "");
 
   // Each returns the line with its "\n", or nothing if it is not to be logged.
   // From the task's channel of JSON events.
@@ -35,10 +35,13 @@ class LogLines {
 
  private:
   std::string Now() const;
+  bool MayWriteAsItIs(std::string_view line) const;
 
   const Clock& clock_;
   const Masker& masker_;
   const int least_;
+  const std::string ti_id_;
+  const std::string ti_field_;  // of a line; may be empty
 };
 
 }  // namespace zkexec

@@ -41,6 +41,26 @@ std::string Normalized(std::string_view name, bool is_json = false) {
   return out;
 }
 
+// With an underscore where a word begins within another: "privateKey", "APIKey".
+std::string SplitWords(std::string_view name) {
+  const auto upper = [&](std::size_t i) {
+    return i < name.size() && name[i] >= 'A' && name[i] <= 'Z';
+  };
+  const auto lower = [&](std::size_t i) {
+    return i < name.size() && name[i] >= 'a' && name[i] <= 'z';
+  };
+  const auto digit = [&](std::size_t i) {
+    return i < name.size() && name[i] >= '0' && name[i] <= '9';
+  };
+  std::string out;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (i > 0 && upper(i) && (lower(i - 1) || digit(i - 1) || (upper(i - 1) && lower(i + 1))))
+      out += '_';
+    out += name[i];
+  }
+  return out;
+}
+
 // Whether the JSON has escapes by which a text may look otherwise than JsonString() has it.
 bool HasRareEscape(std::string_view json) {
   for (auto at = json.find('\\'); at != std::string_view::npos; at = json.find('\\', at + 2))
@@ -100,9 +120,17 @@ bool Masker::ShouldHide(std::string_view name) const {
     name.remove_prefix(1);
   while (!name.empty() && std::isspace(static_cast<unsigned char>(name.back())) != 0)
     name.remove_suffix(1);
-  const auto normalized = Normalized(name);
-  return std::any_of(rules_->sensitive_names.begin(), rules_->sensitive_names.end(),
-                     [&](const auto& part) { return normalized.find(part) != std::string::npos; });
+  return IsTelling(name, false);
+}
+
+bool Masker::IsTelling(std::string_view text, bool json) const {
+  const auto found = [this](const std::string& normalized) {
+    return std::any_of(
+        rules_->sensitive_names.begin(), rules_->sensitive_names.end(),
+        [&](const auto& part) { return normalized.find(part) != std::string::npos; });
+  };
+  return found(Normalized(text, json)) ||
+         (rules_->thorough && found(Normalized(SplitWords(text), json)));
 }
 
 bool Masker::Concerns(std::string_view json_line) const {
@@ -111,9 +139,7 @@ bool Masker::Concerns(std::string_view json_line) const {
     if (json_line.find(secret) != std::string_view::npos) return true;
   if (!rules_->hide_sensitive_names) return false;
   // A telling key is part of its line, normalized in the same way.
-  const auto normalized = Normalized(json_line, true);
-  return std::any_of(rules_->sensitive_names.begin(), rules_->sensitive_names.end(),
-                     [&](const auto& part) { return normalized.find(part) != std::string::npos; });
+  return IsTelling(json_line, true);
 }
 
 std::string Masker::RedactText(std::string_view text) const {
@@ -145,7 +171,7 @@ void Masker::Redact(Json* value, std::string_view name, int depth) const {
     for (auto& [key, item] : value->items()) Redact(&item, key, depth + 1);
   } else if (value->is_array()) {
     for (auto& item : *value) Redact(&item, "", depth + 1);
-  } else if (value->is_string() && depth <= kPatternDepthMax) {
+  } else if (value->is_string() && (rules_->thorough || depth <= kPatternDepthMax)) {
     auto redacted = RedactText(value->get_ref<const std::string&>());
     if (redacted != value->get_ref<const std::string&>()) *value = std::move(redacted);
   }

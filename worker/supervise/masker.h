@@ -19,6 +19,9 @@ class Masker {
     bool hide_sensitive_names = true;
     std::vector<std::string> sensitive_names;  // lower case; parts of names
     std::size_t min_length = 5;                // in characters; a shorter secret is shown
+    // Since Airflow 3.4: names are also looked at word by word ("privateKey" is "private_key"),
+    // and secrets are hidden however deep they are.
+    bool thorough = false;
   };
   explicit Masker(const Rules* rules) : rules_(rules) {}
 
@@ -36,6 +39,7 @@ class Masker {
 
  private:
   void Redact(nlohmann::ordered_json* value, std::string_view name, int depth) const;
+  bool IsTelling(std::string_view text, bool json) const;
 
   const Rules* const rules_;
   std::set<std::string> secrets_;

@@ -116,7 +116,8 @@ void NativeLauncher::StartNative(const std::string& dispatch_id, const std::stri
       spdlog::info("supervised by Airflow dispatch={} reason={}", dispatch_id, why);
     return zygote_.Start(dispatch_id, workload);
   }
-  const Template::Key key{spec->bundle_name, spec->bundle_version, spec->dag_rel_path};
+  const Template::Key key{spec->bundle_name, spec->bundle_version, spec->dag_rel_path,
+                          spec->bundle_data};
   static std::random_device seed;
   auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, *api_, zygote_,
                                          poller_, clock_, observer_, seed(),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table. Its order is that of Airflow's union of messages (airflow.sdk's comms.py).
+// The tables. Their order is that of Airflow's union of messages (airflow.sdk's comms.py). A
+// dialect has a table of what it adds or changes; the rest it takes from those before it.
 #include <algorithm>
 #include <array>
 
@@ -162,14 +163,80 @@ constexpr std::array kRoutes{
 };
 // clang-format on
 
+// 3.4: loops, whose tasks ask for values of the iteration before; partitions of assets; notes.
+constexpr P kPrevious{"previous_iteration", "previous_iteration", W::kTrue};
+constexpr std::array kXComGet34{kPrevious, kXComGet[0], kXComGet[1]};
+constexpr std::array kXComLoop34{kPrevious};
+constexpr std::array kXComSlice34{kPrevious, kXComSlice[0], kXComSlice[1], kXComSlice[2],
+                                  kXComSlice[3]};
+constexpr std::array kEventsByAsset34{
+    P{"name", "name", W::kAlways},
+    P{"uri", "uri", W::kAlways},
+    P{"after", "after", W::kTrue, true},
+    P{"before", "before", W::kTrue, true},
+    P{"ascending", "ascending"},
+    P{"limit", "limit"},
+    P{"partition_key", "partition_key"},
+    P{"partition_key_regexp_pattern", "partition_key_regexp_pattern"},
+    P{"extra", "extra", W::kTrue}};
+constexpr std::array kEventsByAlias34{
+    P{"name", "alias_name"},
+    P{"after", "after", W::kTrue, true},
+    P{"before", "before", W::kTrue, true},
+    P{"ascending", "ascending"},
+    P{"limit", "limit"},
+    P{"partition_key", "partition_key"},
+    P{"partition_key_regexp_pattern", "partition_key_regexp_pattern"},
+    P{"extra", "extra", W::kTrue}};
+
+// clang-format off
+constexpr std::array kRoutes34{
+    Route{"GetConnection", "GET", "connections/{conn_id!}", kNone, B::kNone, "", R::kObject,
+          "ConnectionResult", "", "CONNECTION_NOT_FOUND", "conn_id", true},
+    Route{"GetXCom", "GET", kXCom, kXComGet34, B::kNone, "", R::kObject, "XComResult", "", "",
+          "key"},
+    Route{"GetXComCount", "HEAD", kXCom, kXComLoop34, B::kNone, "", R::kCount,
+          "XComCountResponse"},
+    Route{"GetXComSequenceItem", "GET", "xcoms/{dag_id}/{run_id}/{task_id}/{key}/item/{offset}",
+          kXComLoop34, B::kNone, "", R::kUnder, "XComSequenceIndexResult", "root",
+          "XCOM_NOT_FOUND", "dag_id,run_id,task_id,key,offset"},
+    Route{"GetXComSequenceSlice", "GET", "xcoms/{dag_id}/{run_id}/{task_id}/{key}/slice",
+          kXComSlice34, B::kNone, "", R::kUnder, "XComSequenceSliceResult", "root"},
+    Route{"GetAssetEventByAsset", "GET", "asset-events/by-asset", kEventsByAsset34, B::kNone, "",
+          R::kObject, "AssetEventsResult"},
+    Route{"GetAssetEventByAssetAlias", "GET", "asset-events/by-asset-alias", kEventsByAlias34,
+          B::kNone, "", R::kObject, "AssetEventsResult"},
+    Route{"UpdateDagRunNote", "PATCH", "task-instances/{ti_id}/dag-run-note", kNone, B::kFields,
+          "note", R::kOk},
+};
+// clang-format on
+
+// Of the newest dialect first.
+struct Table {
+  Dialect since;
+  std::span<const Route> routes;
+};
+constexpr std::array<Table, 2> kTables{{{Dialect::k34, kRoutes34}, {Dialect::k33, kRoutes}}};
+
 }  // namespace
 
-std::span<const Route> AllRoutes() { return kRoutes; }
+const Route* FindRoute(std::string_view type, Dialect dialect) {
+  for (const auto& table : kTables) {
+    if (table.since > dialect) continue;
+    const auto found = std::find_if(table.routes.begin(), table.routes.end(),
+                                    [&](const Route& route) { return route.type == type; });
+    if (found != table.routes.end()) return &*found;
+  }
+  return nullptr;
+}
 
-const Route* FindRoute(std::string_view type) {
-  const auto* found = std::find_if(kRoutes.begin(), kRoutes.end(),
-                                   [&](const Route& route) { return route.type == type; });
-  return found == kRoutes.end() ? nullptr : found;
+std::vector<Route> AllRoutes(Dialect dialect) {
+  std::vector<Route> all;
+  for (const auto& table : kTables) {
+    for (const auto& route : table.routes)
+      if (FindRoute(route.type, dialect) == &route) all.push_back(route);
+  }
+  return all;
 }
 
 }  // namespace zkexec

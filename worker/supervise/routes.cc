@@ -89,6 +89,9 @@ std::string Query(const Route& route, const TaskRequest& message) {
     if (!Says(value, param.when)) continue;
     if (value.is_array()) {
       for (const auto& item : value) append(param.name, Plain(item, param.time));
+    } else if (value.is_object()) {
+      for (const auto& [key, item] : value.items())
+        append(param.name, key + "=" + Plain(item, param.time));
     } else {
       append(param.name, Plain(value, param.time));
     }

@@ -9,7 +9,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "worker/supervise/dialect.h"
 #include "worker/supervise/execution_api.h"
 #include "worker/supervise/wire.h"
 
@@ -66,9 +68,10 @@ struct Reply {
   std::string error;
 };
 
-// nullptr: not in the table.
-const Route* FindRoute(std::string_view type);
-std::span<const Route> AllRoutes();
+// nullptr: not in the table of that dialect.
+const Route* FindRoute(std::string_view type, Dialect dialect = Dialect::kNewest);
+// Those that the dialect uses, each type once.
+std::vector<Route> AllRoutes(Dialect dialect = Dialect::kNewest);
 
 ApiRequest MakeRequest(const Route& route, const TaskRequest& message, const std::string& ti_id);
 Reply MakeReply(const Route& route, const TaskRequest& message, const ApiAnswer& answer);

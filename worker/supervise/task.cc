@@ -55,7 +55,8 @@ Task::Task(TaskSpec spec, const SuperviseSettings& settings, ExecutionApi& api, 
       io_(io),
       api_(api, clock, settings.retries, spec_.token, seed),
       masker_(&settings.masking),
-      lines_(clock, masker_, settings.log_level) {}
+      lines_(clock, masker_, settings.log_level,
+             settings.dialect < Dialect::k34 ? "" : spec_.ti_id) {}
 
 void Task::Begin(pid_t pid) {
   pid_ = pid;
@@ -70,7 +71,11 @@ void Task::Begin(pid_t pid) {
 
 void Task::OnStartAnswer(const ApiAnswer& answer) {
   starting_ = false;
-  if (!answer.ok()) return Refuse(answer);
+  if (!answer.ok()) {
+    if (IsCleared(answer)) return EndCleared();
+    SayUnreachable(answer);
+    return Refuse(answer);
+  }
   const auto unreadable = [&answer, this](const std::string& why) {
     auto failed = answer;
     failed.status = 0;
@@ -120,8 +125,10 @@ void Task::Refuse(const ApiAnswer& answer) {
                           std::to_string(answer.status) + (detail.empty() ? "" : ": " + detail);
   const auto* conflict = ErrorDetail(body);
   JsonFields reasons(conflict == nullptr ? body : *conflict, "");
-  if (answer.status == 409 && IsApiError(answer) && conflict != nullptr &&
-      reasons.Text("reason") == "invalid_state" && reasons.Text("previous_state") == "running") {
+  const auto reason = reasons.Text("reason");
+  const bool elsewhere = (settings_.dialect >= Dialect::k34 && reason == "running_elsewhere") ||
+                         (reason == "invalid_state" && reasons.Text("previous_state") == "running");
+  if (answer.status == 409 && IsApiError(answer) && conflict != nullptr && elsewhere) {
     report.outcome = "already_running";
   } else if (answer.status == 404 || answer.status == 409) {
     report.outcome = "stale";
@@ -142,19 +149,29 @@ void Task::OnText(std::string_view line, bool is_error) {
 }
 
 void Task::HeartbeatIfDue() {
-  if (beating_ || end_ || server_stopped_ || !terminal_.empty() || clock_.Now() < next_heartbeat_)
-    return;
+  if (end_ || !MayBeat() || clock_.Now() < next_heartbeat_) return;
   beating_ = true;
   next_heartbeat_ = clock_.Now() + settings_.heartbeat_interval;
   ApiRequest request{"PUT", "task-instances/" + spec_.ti_id + "/heartbeat", "", {}};
   request.body =
       "{\"hostname\":" + JsonString(settings_.hostname) + ",\"pid\":" + std::to_string(pid_) + "}";
-  api_.Send(std::move(request), [this](const ApiAnswer& answer) { OnHeartbeatAnswer(answer); });
+  // The next heartbeat is another try, since 3.4.
+  const int tries = settings_.dialect < Dialect::k34 ? 0 : 1;
+  api_.Send(
+      std::move(request), [this](const ApiAnswer& answer) { OnHeartbeatAnswer(answer); }, tries);
+}
+
+// While the task still runs as far as the API server knows.
+bool Task::MayBeat() const {
+  if (beating_ || server_stopped_) return false;
+  if (terminal_.empty()) return true;
+  return settings_.dialect >= Dialect::k34 && !telling_ && (untold_ || held_);
 }
 
 void Task::OnHeartbeatAnswer(const ApiAnswer& answer) {
   beating_ = false;
-  if (end_ || server_stopped_) return;
+  // On its way while the task told its end, it may have found that the task runs no more.
+  if (end_ || server_stopped_ || (settings_.dialect >= Dialect::k34 && !MayBeat())) return;
   if (answer.ok()) {
     failed_heartbeats_ = 0;
     return;
@@ -171,19 +188,21 @@ void Task::OnHeartbeatAnswer(const ApiAnswer& answer) {
                    "Server indicated the task shouldn't be running anymore. Terminating process",
                    {{"detail", detail}}));
     server_stopped_ = true;
-    return Terminate();
+    if (settings_.dialect < Dialect::k34) return Terminate(settings_.escalation);
+    StopOutcome();
+    return Terminate(settings_.killed_cleanup);
   }
   ++failed_heartbeats_;
   spdlog::warn("heartbeat failed dispatch={} failed={} max={} status={} error=\"{}\"",
                spec_.dispatch_id, failed_heartbeats_, settings_.failed_heartbeats_max,
                answer.status, answer.failure);
-  if (failed_heartbeats_ >= settings_.failed_heartbeats_max) Terminate();
+  if (failed_heartbeats_ >= settings_.failed_heartbeats_max) Terminate(settings_.escalation);
 }
 
-void Task::Terminate() {
+void Task::Terminate(Duration escalation) {
   if (end_ || expected_signal_ != 0) return;
   expected_signal_ = SIGTERM;
-  escalate_at_ = clock_.Now() + settings_.escalation;
+  escalate_at_ = clock_.Now() + escalation;
   io_.Signal(SIGTERM, true);
 }
 
@@ -214,7 +233,8 @@ void Task::Tick() {
       api_.Forget();
       ApiAnswer none;
       none.failure = "the process ended before the API server had answered its start";
-      OnStartAnswer(none);
+      starting_ = false;
+      Refuse(none);
     }
     return;
   }
@@ -228,8 +248,9 @@ void Task::Tick() {
   if (!terminal_.empty() && told_at_ != TimePoint{} &&
       now - told_at_ > settings_.success_overtime && expected_signal_ == 0) {
     spdlog::warn("task success overtime reached; terminating dispatch={}", spec_.dispatch_id);
-    Terminate();
+    Terminate(settings_.escalation);
   }
+  if (now >= overrun_at_ && terminal_.empty()) EndOverrun();
 }
 
 TimePoint Task::due() const {
@@ -238,7 +259,8 @@ TimePoint Task::due() const {
   if (end_) return streams_closed_ ? first : std::min(first, exited_at_ + settings_.socket_cleanup);
   first = std::min(first, escalate_at_);
   if (!started_) return first;
-  if (!beating_ && !server_stopped_ && terminal_.empty()) first = std::min(first, next_heartbeat_);
+  if (MayBeat()) first = std::min(first, next_heartbeat_);
+  if (terminal_.empty()) first = std::min(first, overrun_at_);
   if (!terminal_.empty() && told_at_ != TimePoint{} && expected_signal_ == 0)
     first = std::min(first, told_at_ + settings_.success_overtime + Duration{1});
   return first;

@@ -89,7 +89,8 @@ class Task {
   void Refuse(const ApiAnswer& answer);
   void HeartbeatIfDue();
   void OnHeartbeatAnswer(const ApiAnswer& answer);
-  void Terminate();
+  void Terminate(Duration escalation);
+  bool MayBeat() const;
 
   // task_requests.cc
   void AnswerNext();
@@ -99,6 +100,22 @@ class Task {
   void AskApi(const Route& route, const TaskRequest& request);
   void MaskAnswer(const std::string& type, const std::string& body);
   void Answer(std::int64_t id, const Reply& reply);
+
+  // task_outcome.cc: since Airflow 3.4
+  bool Stopped() const;
+  void HoldOutcome(TaskRequest request);
+  void TellOutcome(const Route& route, std::string_view state, TaskRequest request);
+  void DiscardOutcome();
+  void StopOutcome();
+  bool IsCleared(const ApiAnswer& answer) const;
+  void EndCleared();
+  void ArmExecutionTimeout(const TaskRequest& request);
+  void EndOverrun();
+  void SendOutcome();
+  void Acknowledge();
+  ApiRequest StateRequest(const std::string& state, const std::string& date,
+                          const std::string& more) const;
+  void SayUnreachable(const ApiAnswer& answer);
 
   // task_ending.cc
   void EndIfOver();
@@ -130,8 +147,13 @@ class Task {
 
   std::string terminal_;                     // the state that the task told; empty: none
   std::optional<ApiRequest> untold_;         // a terminal state that the API server did not take
+  bool telling_ = false;                     // that state is on its way
+  std::optional<TaskRequest> held_;          // an outcome that is told when the process has ended
   std::string rendered_map_index_ = "null";  // JSON
   TimePoint told_at_{};                      // of the terminal state; epoch: none
+
+  TimePoint overrun_at_ = TimePoint::max();  // when execution_timeout is enforced
+  std::string execution_timeout_;            // JSON
 
   TimePoint next_heartbeat_ = TimePoint::max();
   bool beating_ = false;

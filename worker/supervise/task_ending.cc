@@ -77,6 +77,7 @@ void Task::EndIfOver() {
 void Task::SendFinalState() {
   const auto told = [this](const ApiAnswer& answer) { OnFinalState(answer); };
   if (refusal_ || !started_) return Finish();
+  if (settings_.dialect >= Dialect::k34) return SendOutcome();
   if (untold_) {
     return api_.Send(*untold_, [this](const ApiAnswer& answer) {
       if (!answer.ok())
@@ -109,6 +110,7 @@ void Task::OnFinalState(const ApiAnswer& answer) {
                (answer.status == 0 ? answer.failure : "status " + std::to_string(answer.status));
     spdlog::error("final state refused dispatch={} status={} error=\"{}\"", spec_.dispatch_id,
                   answer.status, answer.failure);
+    SayUnreachable(answer);
   }
   Finish();
 }

@@ -37,7 +37,7 @@ void Task::OnBrokenChannel() {
       lines_.Own(LogLines::kError,
                  "The task wrote something else than messages to file descriptor 0, its channel "
                  "to the supervisor. Terminating process"));
-  Terminate();
+  Terminate(settings_.escalation);
 }
 
 void Task::AnswerNext() {
@@ -75,6 +75,15 @@ void Task::Handle(const std::string& payload) {
     if (value != nullptr) masker_.Add(ParseTree(*value, SIZE_MAX), request.Text("name"));
     return Answer(id, {});
   }
+  const bool since_34 = settings_.dialect >= Dialect::k34;
+  if (since_34 && (type == "TaskState" || type == "RetryTask")) {
+    HoldOutcome(std::move(request));
+    return Answer(id, {});
+  }
+  if (since_34 && type == "SetExecutionTimeout") {
+    ArmExecutionTimeout(request);
+    return Answer(id, {});
+  }
   if (type == "TaskState") {
     terminal_ = request.Text("state");
     told_at_ = clock_.Now();
@@ -87,7 +96,7 @@ void Task::Handle(const std::string& payload) {
     answering_ = false;
     return;
   }
-  const auto* route = FindRoute(type);
+  const auto* route = FindRoute(type, settings_.dialect);
   if (route == nullptr) {
     io_.AskHelper(payload, [this, id](const std::string& frame) {
       if (frame.empty()) {
@@ -103,7 +112,10 @@ void Task::Handle(const std::string& payload) {
   }
   if (const auto why = WhyNotAsked(*route, request); !why.empty())
     return Answer(id, {"", ClientError(why, "ValueError")});
-  if (!TerminalState(type).empty()) return HandleTerminal(*route, std::move(request));
+  if (const auto state = TerminalState(type); !state.empty()) {
+    if (since_34) return TellOutcome(*route, state, std::move(request));
+    return HandleTerminal(*route, std::move(request));
+  }
   if (type == "TriggerDagRun") return HandleTrigger(*route, request);
   AskApi(*route, request);
 }

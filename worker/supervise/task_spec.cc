@@ -36,6 +36,8 @@ Result<TaskSpec> TaskSpec::Parse(const std::string& dispatch_id, const std::stri
   spec.dag_rel_path = Text(parsed, "dag_rel_path");
   spec.bundle_name = Text(*bundle, "name");
   spec.bundle_version = Text(*bundle, "version");
+  if (const auto data = bundle->find("version_data"); data != bundle->end() && !data->is_null())
+    spec.bundle_data = data->dump();
   spec.log_path = Text(parsed, "log_path");
   spec.sentry_integration = Text(parsed, "sentry_integration");
   spec.bundle_json = bundle->dump();
@@ -53,12 +55,16 @@ Result<TaskSpec> TaskSpec::Parse(const std::string& dispatch_id, const std::stri
 Result<SuperviseSettings> SuperviseSettings::Make(const nlohmann::json& handshake) {
   SuperviseSettings settings;
   JsonFields all(handshake, "the zygote's handshake");
+  settings.api_url = all.Text("execution_api_server_url");
   settings.hostname = all.Text("hostname");
   settings.base_log_folder = all.Text("base_log_folder");
   const auto* found = all.Object("supervise");
   if (!all.status()) return all.status().error();
   if (found == nullptr) return settings;
   JsonFields told(*found, "\"supervise\" of the zygote's handshake");
+  settings.dialect = static_cast<Dialect>(told.Int("dialect", static_cast<int>(Dialect::kNewest)));
+  settings.masking.thorough = settings.dialect >= Dialect::k34;
+  settings.killed_cleanup = told.Seconds("killed_cleanup_s", settings.killed_cleanup);
   settings.unixname = told.Text("unixname");
   settings.log_file_mode = told.Int("log_file_mode", settings.log_file_mode);
   settings.log_folder_mode = told.Int("log_folder_mode", settings.log_folder_mode);

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/result.h"
 #include "worker/supervise/api_session.h"
+#include "worker/supervise/dialect.h"
 #include "worker/supervise/masker.h"
 
 namespace zkexec {
@@ -24,6 +25,7 @@ struct TaskSpec {
   std::string dag_rel_path;
   std::string bundle_name;
   std::string bundle_version;  // empty: none
+  std::string bundle_data;     // of that version, JSON text; empty: none
   std::string log_path;        // relative to the folder of logs; empty: no log
   std::string ti_json;         // the task instance as Airflow wrote it
   std::string bundle_json;
@@ -35,6 +37,8 @@ struct TaskSpec {
 
 // From the zygote's handshake ("supervise"); constant for the worker's life.
 struct SuperviseSettings {
+  Dialect dialect = Dialect::kNewest;
+  std::string api_url;  // for people
   std::string hostname;
   std::string unixname;
   std::string base_log_folder;
@@ -48,6 +52,8 @@ struct SuperviseSettings {
   Duration success_overtime{20000};
   Duration socket_cleanup{60000};
   Duration escalation{5000};
+  // The same for a task that the API server stops or that overruns its time, since 3.4.
+  Duration killed_cleanup{60000};
   bool remote_logs = false;
   std::string segfault_message = "Process terminated by SIGSEGV.";
 

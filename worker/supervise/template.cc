@@ -46,6 +46,8 @@ void Template::Begin(Zygote& zygote, const std::vector<std::string>& modules,
                       {"path", key_.path},
                       {"modules", modules}};
   if (!key_.version.empty()) what["version"] = key_.version;
+  if (!key_.version_data.empty())
+    what["version_data"] = nlohmann::json::parse(key_.version_data, nullptr, false);
   zygote.Attend(what, *theirs);
 }
 

@@ -37,6 +37,7 @@ class Template : public ForkServer, public PollSource {
     std::string bundle;
     std::string version;
     std::string path;
+    std::string version_data;  // JSON text; empty: none
     auto operator<=>(const Key&) const = default;
   };
   enum class State { kParsing, kReady, kFailed };

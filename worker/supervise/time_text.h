@@ -9,6 +9,8 @@
 namespace zkexec {
 
 std::string IsoTime(std::int64_t unix_us);
+// Whether it is a moment as RFC 3339 has it, with or without its zone.
+bool IsMoment(std::string_view text);
 // As Python's isoformat() of the same time: "+00:00" for "Z". Other text stays.
 std::string WithOffset(std::string_view iso);
 

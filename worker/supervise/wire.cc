@@ -113,6 +113,7 @@ class RequestVisitor : public msgpack::null_visitor {
     const std::string_view text(data, size);
     if (in_key_) return Key(text);
     if (levels_.empty() || IsId()) return NoRequest();
+    if (levels_.size() == 1 && part_ == 3) return true;
     if (levels_.size() == 2 && part_ == 1 && key_ == "type") {
       if (!IsUtf8(text)) return Refuse("a text that is not UTF-8");
       request_->type = text;
@@ -144,7 +145,8 @@ class RequestVisitor : public msgpack::null_visitor {
   bool start_array(std::uint32_t count) {
     if (in_key_) return Refuse("a key that is no text");
     if (levels_.empty()) {
-      if (count < 1 || count > 3) return Refuse("not a request");
+      // The fourth, since 3.4, is for requests of triggers, of which we have none.
+      if (count < 1 || count > 4) return Refuse("not a request");
     } else if (levels_.size() == 1) {
       return Refuse("not a request");
     } else {

@@ -9,30 +9,10 @@ supervised natively; empty if they can.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
 from typing import Any
 
-from zk_executor.worker import api_proxy
-
-# Of airflow.sdk.execution_time's schema.json: the messages between a task and its
-# supervisor. With another one, some message may mean something else.
-VERIFIED_SCHEMAS = frozenset(
-    {"eca2f7122a9b3998158847f226896ba7ce2e14113071272f4890dcd85470e004"}  # 3.3.2
-)
-
-
-def schema_digest() -> str:
-    """SHA-256 of the schema of messages; empty if this Airflow has none."""
-    from airflow.sdk import execution_time
-
-    path = os.path.join(os.path.dirname(execution_time.__file__), "schema", "schema.json")
-    try:
-        with open(path, "rb") as schema:
-            return hashlib.sha256(schema.read()).hexdigest()
-    except OSError:
-        return ""
+from zk_executor.worker import api_proxy, supervise_versions
 
 
 def read(conf: Any) -> dict[str, Any]:
@@ -49,6 +29,7 @@ def read(conf: Any) -> dict[str, Any]:
     proxy = api_proxy.choose(get_execution_api_server_url())
     return {
         "refusal": _refusal(conf, processors) or proxy.refusal,
+        "dialect": supervise_versions.installed().dialect,
         "foreign_queues": sorted(_foreign_queues(conf)),
         "api_version": API_VERSION,
         "user_agent": _user_agent(),
@@ -61,6 +42,7 @@ def read(conf: Any) -> dict[str, Any]:
         "failed_heartbeats_max": conf.getint("workers", "max_failed_heartbeats"),
         "socket_cleanup_s": conf.getfloat("workers", "socket_cleanup_timeout"),
         "success_overtime_s": conf.getfloat("core", "task_success_overtime"),
+        "killed_cleanup_s": conf.getfloat("core", "killed_task_cleanup_time", fallback=60.0),
         "log_file_mode": _mode(conf, "file_task_handler_new_file_permissions", 0o664),
         "log_folder_mode": _mode(conf, "file_task_handler_new_folder_permissions", 0o775),
         "log_level": _log_level(conf),
@@ -83,7 +65,7 @@ def read(conf: Any) -> dict[str, Any]:
 
 
 def _refusal(conf: Any, log_processors: bool) -> str:
-    if schema_digest() not in VERIFIED_SCHEMAS:
+    if not supervise_versions.installed().verified:
         return "airflow_version"
     if conf.get("logging", "secret_mask_adapter", fallback=None):
         return "secret_mask_adapter"
@@ -134,8 +116,13 @@ def _mode(conf: Any, option: str, fallback: int) -> int:
 
 
 def _public_ca_file(conf: Any) -> str:
+    """Of the authorities that Airflow's client trusts beside those of ``ssl_ca_file``."""
     if not conf.getboolean("api", "client_use_public_certs", fallback=True):
         return ""
+    if supervise_versions.installed().dialect >= supervise_versions.AIRFLOW_3_4:
+        import ssl
+
+        return ssl.get_default_verify_paths().cafile or ""
     try:
         import certifi
     except ImportError:

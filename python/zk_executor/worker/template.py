@@ -81,8 +81,11 @@ class Template:
         from airflow.dag_processing.bundles.manager import DagBundlesManager
         from airflow.sdk.execution_time import supervisor, task_runner
 
+        # Since 3.4 a version may come with data of its own.
+        data = self._what.get("version_data")
+        more = {} if data is None else {"version_data": data}
         bundle = DagBundlesManager().get_bundle(
-            name=self._what["bundle"], version=self._what["version"]
+            name=self._what["bundle"], version=self._what["version"], **more
         )
         if self._what["version"] is None and type(bundle).__name__ != "LocalDagBundle":
             return {"reason": "bundle", "detail": type(bundle).__name__, "dependencies": []}

@@ -190,8 +190,10 @@ class Zygote:
                 for one in below or [pid]:
                     processes.kill(one, signal.SIGKILL)
             else:
-                # The supervisor hands it on to the task, whose on_kill runs.
-                processes.kill(pid, number)
+                # The task itself, whose on_kill runs: its supervisor would wait for its end, or,
+                # before 3.4, hand the signal on. What has no process of its own is run by ours.
+                for one in processes.children(pid) or [pid]:
+                    processes.kill(one, number)
 
     def _reap(self) -> None:
         while True:

@@ -37,6 +37,49 @@ TEST_F(LogLinesTest, AnExceptionIsRenamedForAirflowsPages) {
   EXPECT_EQ(line["error_detail"][0]["exc_type"], "E");
 }
 
+TEST_F(LogLinesTest, ALineNamesItsTaskOnceSinceAirflow34) {
+  const LogLines lines(clock_, masker_, LogLines::kInfo, "TI");
+  const std::string own =
+      R"({"timestamp":"2026-01-02T03:04:05.1Z","level":"info","event":"hi","ti_id":"TI"})";
+  EXPECT_EQ(lines.FromEvent(own), own + "\n");
+  const auto line = [](const char* more) {
+    return std::string(R"({"timestamp":"2026-01-02T03:04:05Z","level":"info","event":"hi")") +
+           more + "}";
+  };
+  EXPECT_EQ(Read(lines.FromEvent(line("")))["ti_id"], "TI");
+  EXPECT_EQ(Read(lines.FromEvent(line(R"(,"ti_id":"other")")))["ti_id"], "other");
+  EXPECT_EQ(Read(lines.FromText("x", "task.stdout", LogLines::kInfo))["ti_id"], "TI");
+  EXPECT_EQ(Read(lines.Own(LogLines::kInfo, "x"))["ti_id"], "TI");
+}
+
+TEST_F(LogLinesTest, ATimestampThatIsNoneIsKeptUnderAnotherNameSinceAirflow34) {
+  const LogLines lines(clock_, masker_, LogLines::kInfo, "TI");
+  for (const auto* time : {"\"soon\"", "1697190085", "\"2026-02-30T00:00:00Z\"", "[1]"}) {
+    const auto line = Read(lines.FromEvent(std::string(R"({"timestamp":)") + time +
+                                           R"(,"level":"info","event":"hi","ti_id":"TI"})"));
+    EXPECT_EQ(line["invalid_timestamp"].dump(), nlohmann::json::parse(time).dump());
+    EXPECT_NE(line["timestamp"], line["invalid_timestamp"]);
+  }
+  EXPECT_FALSE(Read(lines.FromEvent(R"({"timestamp":null,"level":"info","event":"hi"})"))
+                   .contains("invalid_timestamp"));
+}
+
+TEST_F(LogLinesTest, NamesInCamelCaseAndDeepSecretsAreHiddenSinceAirflow34) {
+  Masker::Rules rules{true, {"private_key", "api_key"}, 5, true};
+  Masker masker(&rules);
+  masker.AddText("hunter22222");
+  const LogLines lines(clock_, masker, LogLines::kInfo, "TI");
+  const std::string deep = std::string(9, '[') + "\"hunter22222\"" + std::string(9, ']');
+  const auto line = Read(lines.FromEvent(
+      R"({"timestamp":"2026-01-02T03:04:05Z","level":"info","event":"hi","ti_id":"TI",)"
+      R"("privateKey":"one","APIKey":"two","apikeys":"three","deep":)" +
+      deep + "}"));
+  EXPECT_EQ(line["privateKey"], "***");
+  EXPECT_EQ(line["APIKey"], "***");
+  EXPECT_EQ(line["apikeys"], "three");
+  EXPECT_EQ(line["deep"].dump(), std::string(9, '[') + "\"***\"" + std::string(9, ']'));
+}
+
 TEST_F(LogLinesTest, ALineThatIsNoEventOrHasNoLevelIsDropped) {
   for (const auto* line : {"", "nonsense", "[]", "{}", R"({"event":"x"})",
                            R"({"level":"loud","event":"x"})", R"({"level":3,"event":"x"})"})

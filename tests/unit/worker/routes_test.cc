@@ -29,10 +29,41 @@ ApiAnswer Answered(int status, const std::string& body) {
   return answer;
 }
 
-TEST(RoutesTest, EveryTypeIsThereOnce) {
-  std::set<std::string> seen;
-  for (const auto& route : AllRoutes()) EXPECT_TRUE(seen.insert(route.type).second) << route.type;
+TEST(RoutesTest, EveryTypeIsThereOnceInEachDialect) {
+  for (const auto dialect : {Dialect::k33, Dialect::k34}) {
+    std::set<std::string> seen;
+    for (const auto& route : AllRoutes(dialect))
+      EXPECT_TRUE(seen.insert(route.type).second) << route.type;
+    EXPECT_GT(seen.size(), 40u);
+  }
   EXPECT_EQ(FindRoute("NewInAirflow4"), nullptr);
+}
+
+TEST(RoutesTest, ADialectKnowsWhatIsNewInItAndTheRestFromThoseBefore) {
+  EXPECT_EQ(FindRoute("UpdateDagRunNote", Dialect::k33), nullptr);
+  EXPECT_NE(FindRoute("UpdateDagRunNote", Dialect::k34), nullptr);
+  EXPECT_NE(FindRoute("GetConnection", Dialect::k33), FindRoute("GetConnection", Dialect::k34));
+  EXPECT_EQ(FindRoute("GetVariable", Dialect::k33), FindRoute("GetVariable", Dialect::k34));
+  const auto request = Request("GetXComCount", {{"dag_id", "\"d\""},
+                                                {"run_id", "\"r\""},
+                                                {"task_id", "\"t\""},
+                                                {"key", "\"k\""},
+                                                {"previous_iteration", "true"}});
+  const auto path = [&](Dialect dialect) {
+    return MakeRequest(*FindRoute("GetXComCount", dialect), request, "TI").path;
+  };
+  EXPECT_EQ(path(Dialect::k33), "xcoms/d/r/t/k");
+  EXPECT_EQ(path(Dialect::k34), "xcoms/d/r/t/k?previous_iteration=true");
+}
+
+TEST(RoutesTest, AssetEventsAreFoundByTheirExtras) {
+  const auto made = Made(Request("GetAssetEventByAsset", {{"name", "\"n\""},
+                                                          {"uri", "null"},
+                                                          {"limit", "0"},
+                                                          {"partition_key", "\"p\""},
+                                                          {"extra", R"({"b":"1","a":"x y"})"}}));
+  EXPECT_EQ(made.path,
+            "asset-events/by-asset?name=n&uri=&limit=0&partition_key=p&extra=b%3D1&extra=a%3Dx+y");
 }
 
 TEST(RoutesTest, AnXComKeyKeepsItsSlashesAndEscapesWhatEndsAPath) {

@@ -26,6 +26,7 @@ std::string Pack(const nlohmann::ordered_json& request) {
 class TaskTest : public ::testing::Test, public Task::Io {
  protected:
   TaskTest() {
+    settings_.dialect = Dialect::k33;  // task_outcome_test.cc has what is other since
     settings_.hostname = "here";
     settings_.unixname = "airflow";
     settings_.heartbeat_interval = Duration{5000};

@@ -41,6 +41,19 @@ TEST(WireTest, ARequestKeepsIntegersFloatsAndTheOrderOfKeys) {
             R"({"z":1,"a":[true,null]})");
 }
 
+TEST(WireTest, ARequestMayHaveTheFourthPartThatAirflow34Gives) {
+  const std::string head = Bytes({0x94, 3, 0x81, 0xa4, 't', 'y', 'p', 'e', 0xa1, 'X', 0xc0});
+  for (const auto& fourth : {Bytes({0xc0}), Bytes({0xa2, 't', 'i'})}) {
+    std::int64_t id = -1;
+    const auto request = DecodeRequest(head + fourth, &id);
+    ASSERT_TRUE(request) << request.error().message;
+    EXPECT_EQ(request->type, "X");
+    EXPECT_EQ(id, 3);
+  }
+  std::int64_t id = -1;
+  EXPECT_FALSE(DecodeRequest(Bytes({0x95, 3, 0xc0, 0xc0, 0xc0, 0xc0}), &id));
+}
+
 TEST(WireTest, ATimestampBecomesAnIsoTimeWithMicroseconds) {
   // 2026-01-02T03:04:05.678901Z as a 64-bit timestamp: nanoseconds << 34 | seconds.
   const std::uint64_t both = 678901000ULL << 34 | 1767323045ULL;

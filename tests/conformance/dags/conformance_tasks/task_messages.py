@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import threading
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
@@ -65,6 +67,23 @@ def send_and_vanish(ti: Any) -> None:
     for content in todo["messages"]:
         _ask(ti, content)
     os._exit(todo.get("code", 0))
+
+
+def send_then_linger(ti: Any) -> None:
+    """Every message of the plan; then an end without more words, but only after some seconds."""
+    send_all(ti)
+    threading.Event().wait(4)
+    os._exit(0)
+
+
+def overrun(ti: Any) -> None:
+    """Tells its time limit, and then pays no heed to it: only a signal ends it."""
+    todo = plan.read(ti)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL if todo.get("gives_in") else signal.SIG_IGN)
+    send_all(ti)
+    print("goes on", flush=True)
+    while True:
+        threading.Event().wait()
 
 
 def send_in_coroutines(ti: Any) -> None:
