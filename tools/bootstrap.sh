@@ -22,7 +22,7 @@ set -euo pipefail
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly BUILD="$ROOT/.build"
 # The first is the one of the demo, the benchmarks and most tests.
-readonly AIRFLOW_VERSIONS=(3.3.2)
+readonly AIRFLOW_VERSIONS=(3.3.2 3.4.0b2)
 readonly VENV="$BUILD/venv"
 readonly BUILD_VENV="$BUILD/build-venv"
 readonly WHEELS="$BUILD/wheel"

@@ -62,7 +62,9 @@ def count(name: str, junit: Path) -> Result:
 
 def _full_name(case: ElementTree.Element) -> str:
     """Name of a test, with its file where that is told; ctest repeats the name instead."""
-    name, owner = case.get("name", "?"), case.get("classname", "")
+    # ctest adds what a parameterised test was given, which is long and says little.
+    name = case.get("name", "?").partition("  # GetParam")[0]
+    owner = case.get("classname", "").partition("  # GetParam")[0]
     return name if owner in ("", name) else f"{owner.rpartition('.')[2]}: {name}"
 
 

@@ -18,7 +18,8 @@ JUNIT = """\
 <testsuites><testsuite>
   <testcase classname="tests.integration.test_a" name="test_quick" time="0.5"/>
   <testcase classname="tests.integration.test_a" name="test_slow" time="61.25"/>
-  <testcase classname="ASuite.IsThere" name="ASuite.IsThere" time="2" status="run"/>
+  <testcase classname="ASuite.IsThere/0  # GetParam() = 8 bytes" time="2" status="run"
+            name="ASuite.IsThere/0  # GetParam() = 8 bytes"/>
   <testcase classname="tests.b" name="test_left_out" time="0"><skipped/></testcase>
   <testcase classname="tests.b" name="test_wrong" time="1">
     <failure message="assert 1 == 2">trace</failure>
@@ -49,7 +50,7 @@ def test_report_names_the_slowest_tests_first_and_ends_with_the_totals(tmp_path:
     lines = report([count("a", tmp_path / "a.xml")], 70, tmp_path).splitlines()
     after = lines.index("the slowest tests")
     assert "61.2" in lines[after + 3] and "test_a: test_slow" in lines[after + 3]
-    assert "ASuite.IsThere" in lines[after + 4]
+    assert lines[after + 4].endswith("  ASuite.IsThere/0")
     assert lines[-1] == "3 passed, 1 failed, 1 skipped"
 
 

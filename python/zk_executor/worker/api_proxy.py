@@ -4,13 +4,15 @@ Through which proxy Airflow's client of the Execution API goes: a part of the ha
 
 The decision is httpx's own, asked for the one URL that matters: the variables ``HTTP_PROXY``,
 ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in both cases, with all that they may hold. So the
-worker has no second reading of them. httpx has no public way to ask; where its inside is not as
-expected, the worker does not guess but leaves tasks to Airflow's supervisor.
+worker has no second reading of them. Airflow 3.4 has httpx under the name httpx2. It has no public
+way to ask; where its inside is not as expected, the worker does not guess but leaves tasks to
+Airflow's supervisor.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 from urllib.request import getproxies
 
 # The reason, as it stands in the metric, why tasks are Airflow's to supervise.
@@ -44,11 +46,17 @@ def choose(api_url: str) -> Proxy:
         return Proxy(refusal=REFUSAL)
 
 
+def client_library() -> ModuleType:
+    """Return the httpx that Airflow's client of the Execution API is written with."""
+    from airflow.sdk.api import client
+
+    return getattr(client, "httpx2", None) or client.httpx
+
+
 def _of_httpx(api_url: str) -> Proxy:
     import ssl
 
-    import httpx
-
+    httpx = client_library()
     # A context of our own, as httpx would read the certificates of all authorities, for nothing.
     with httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
         transport = client._transport_for_url(httpx.URL(api_url))
