@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.exceptions import AirflowConfigException
 from airflow.executors.base_executor import BaseExecutor
-from airflow.models.connection_test import ConnectionTestKey
 from sqlalchemy.exc import SQLAlchemyError
 
-from zk_executor import connection_tests, contract, version_compat
+from zk_executor import contract, version_compat
 from zk_executor.dispatches import (
     CONNECTION_TEST,
     TASK,
@@ -34,10 +33,12 @@ from zk_executor.dispatches import (
 )
 from zk_executor.gauges import Gauges
 from zk_executor.placing import new_dispatch, placement_arguments, token_subject
+from zk_executor.refusals import Refusals, words
 from zk_executor.settings import InvalidSetting, read_executor_settings
 
 if TYPE_CHECKING:
     from airflow.executors.workloads import ExecutorWorkload
+    from airflow.models.connection_test import ConnectionTestKey
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy.orm import Session as DbSession
 
@@ -50,8 +51,6 @@ PLACED_PER_SLOT = 4
 PLACED_WITHOUT_WORKERS = 16
 # Outcomes that nobody can read in the task's own log; they go to its event log.
 _LOGGED_OUTCOMES = frozenset({"lost", "gone", "rejected"})
-# What the core refuses to take is offered at so many heartbeats.
-MAX_PLACE_ATTEMPTS = 3
 _STOP_TIMEOUT_MS = 5_000
 _REOPEN_INTERVAL_SECONDS = 30.0
 
@@ -59,11 +58,6 @@ _REOPEN_INTERVAL_SECONDS = 30.0
 def _name_prefix(job_id: object) -> str:
     """What the names of the executors of one scheduler job begin with in ZooKeeper."""
     return f"job-{job_id}-"
-
-
-def _words(error: Exception) -> str:
-    """An exception for people who don't read this code."""
-    return f"{type(error).__name__}: {error}"
 
 
 def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,8 +104,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         self._to_adopt: list[tuple[str, str]] = []
         self._dead_schedulers: set[str] = set()
         self._to_place_again: list[Dispatch] = []
-        self._place_attempts: dict[str, int] = {}  # of dispatches that the core refused to take
-        self._not_queued: list[tuple[Hashable, str]] = []  # key and reason, told by sync()
+        self._refusals = Refusals(self)
 
     # Life
 
@@ -190,12 +183,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         try:
             super().queue_workload(workload, session)
         except Exception as error:
-            self._not_queued.append(
-                (
-                    version_compat.workload_key(self, workload),
-                    f"could not be queued: {_words(error)}",
-                )
-            )
+            self._refusals.not_queued(version_compat.workload_key(self, workload), error)
             raise
 
     @_guarded
@@ -212,17 +200,17 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
                 batch.append((dispatch, self._placement(dispatch)))
             except Exception as error:
                 self.log.exception("cannot prepare a workload key=%s", key)
-                self._fail(key, f"could not be prepared for a worker: {_words(error)}")
+                self._refusals.fail(key, f"could not be prepared for a worker: {words(error)}")
         for dispatch in self._place(session, batch):
             version_compat.pop_queued(self, dispatch.key)
             self.running.add(dispatch.key)
             self._dispatches.put(dispatch)
 
     def _place(self, session: Session, batch: list[tuple[Dispatch, Placement]]) -> list[Dispatch]:
-        """Hands a batch to the core; returns those that it has, all or none.
+        """Hands a batch to the core; returns those that it has.
 
-        The core takes a batch unless something is broken in it, so a refusal may stay for ever:
-        after MAX_PLACE_ATTEMPTS of them a workload fails.
+        The core takes all of a batch or nothing. It takes it unless something is broken in it, so
+        after a refusal each workload is offered alone, and only the broken one has to wait.
         """
         if not batch:
             return []
@@ -230,32 +218,13 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
             session.place([placement for _, placement in batch])
         except Exception as error:
             self.log.exception("cannot place workloads count=%d", len(batch))
-            attempts = {d.id: self._place_attempts.get(d.id, 0) + 1 for d, _ in batch}
-            for dispatch, _ in batch:
-                if attempts[dispatch.id] >= MAX_PLACE_ATTEMPTS:
-                    del attempts[dispatch.id]
-                    self._fail(dispatch.key, f"could not be placed in ZooKeeper: {_words(error)}")
-            self._place_attempts = attempts
+            if len(batch) > 1:
+                return [taken for item in batch for taken in self._place(session, [item])]
+            self._refusals.not_placed(batch[0][0].key, error)
             return []
-        self._place_attempts.clear()
+        for dispatch, _ in batch:
+            self._refusals.forget(dispatch.key)
         return [dispatch for dispatch, _ in batch]
-
-    def _fail(self, key: Hashable, reason: str) -> None:
-        """Fails a workload that no worker has, and says why where people look for it.
-
-        For a task that is its audit log, for a callback the event's own text, and for a test of a
-        connection, of which Airflow reads no events, its row.
-        """
-        version_compat.pop_queued(self, key)
-        self.fail(key, reason)
-        if isinstance(key, ConnectionTestKey):
-            self._fail_test(key, reason)
-        else:  # Airflow itself leaves out what is no task
-            self.log_task_event(event="zk_executor not placed", extra=reason, ti_key=key)
-
-    @_guarded
-    def _fail_test(self, key: ConnectionTestKey, reason: str) -> None:
-        connection_tests.fail(str(key), reason)
 
     def _placement(self, dispatch: Dispatch) -> Placement:
         """The dispatch for the core, with a token whose time starts now."""
@@ -276,19 +245,17 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
             except Exception as error:
                 self.log.exception("cannot place again dispatch=%s", dispatch.id)
                 self._dispatches.forget(dispatch)
-                self._fail(dispatch.key, f"no fresh token could be made: {_words(error)}")
-        # Those that fail for good are forgotten by that, and left out the next time.
-        placed = self._place(session, batch)
-        self._to_place_again = [] if placed else [dispatch for dispatch, _ in batch]
+                self._refusals.fail(dispatch.key, f"no fresh token could be made: {words(error)}")
+        placed = {dispatch.id for dispatch in self._place(session, batch)}
+        # Those that failed for good are forgotten by that, and left out the next time.
+        self._to_place_again = [dispatch for dispatch, _ in batch if dispatch.id not in placed]
 
     # Results
 
     @_guarded
     def sync(self) -> None:
         """Applies what the core has to report. Costs as much as there are events."""
-        refused, self._not_queued = self._not_queued, []
-        for key, reason in refused:
-            self._fail(key, reason)
+        self._refusals.tell_not_queued()
         session = self._open_session()
         if session is None:
             return
@@ -303,13 +270,13 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
                 self._apply(event)
             except Exception as error:
                 self.log.exception("cannot apply an event dispatch=%s", event.dispatch_id)
-                self._drop(event.dispatch_id, f"its result could not be applied: {_words(error)}")
+                self._drop(event.dispatch_id, f"its result could not be applied: {words(error)}")
 
     @_guarded
     def _drop(self, dispatch_id: str, reason: str) -> None:
         dispatch = self._dispatches.current(dispatch_id)
         if dispatch is not None:
-            self._fail(dispatch.key, reason)
+            self._refusals.fail(dispatch.key, reason)
 
     def _apply(self, event: Event) -> None:
         dispatch = self._dispatches.current(event.dispatch_id)
@@ -348,7 +315,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         )
         self.fail(dispatch.key, info)
         if dispatch.kind == CONNECTION_TEST:
-            self._fail_test(dispatch.key, info)  # unless the worker has told it
+            self._refusals.fail_test(dispatch.key, info)  # unless the worker has told it
         if dispatch.kind == TASK and event.outcome in _LOGGED_OUTCOMES:
             self.log_task_event(
                 event=f"zk_executor {event.outcome}", extra=info, ti_key=dispatch.key
@@ -365,6 +332,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
     # Revoking
 
     def _forget_and_revoke(self, key: Hashable) -> None:
+        self._refusals.forget(key)
         dispatch = self._dispatches.of_key(key)
         if dispatch is not None:
             self._dispatches.forget(dispatch)
@@ -381,6 +349,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         key = version_compat.task_key(self, ti)
         version_compat.pop_queued(self, key)
         self.running.discard(key)
+        self._refusals.forget(key)
         if self._dispatches.of_key(key) is not None:
             self._forget_and_revoke(key)
         elif ti.external_executor_id:
@@ -417,7 +386,7 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
                 raise
             except Exception as error:
                 self.log.exception("cannot read a task instance to adopt; taken as alive")
-                self._say_not_adopted(ti, f"could not be adopted: {_words(error)}")
+                self._say_not_adopted(ti, f"could not be adopted: {words(error)}")
         for dispatch in adopted:
             self.running.add(dispatch.key)
             if self._dispatches.current(dispatch.id) is None:

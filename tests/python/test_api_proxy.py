@@ -13,6 +13,8 @@ NONE = Proxy()
 REFUSED = Proxy(refusal="proxy")
 P = "http://proxy.example.org:3128"
 USED = Proxy(P)
+# httpx2 reads networks. For httpx they are a host's address with a path behind it.
+NETWORK = NONE if httpx.__name__ == "httpx2" else USED
 API = "http://api.example.org:8080/execution/"
 TLS = "https://api.example.org/execution/"
 
@@ -53,8 +55,7 @@ TABLE = [
     ({"HTTP_PROXY": P, "NO_PROXY": "http://api.example.org"}, API, NONE),
     ({"HTTP_PROXY": P, "NO_PROXY": "https://api.example.org"}, API, USED),
     ({"HTTP_PROXY": P, "NO_PROXY": "10.1.2.3"}, "http://10.1.2.3:80/execution/", NONE),
-    # httpx reads no networks, this is a host's address with a path behind it; httpx2 does.
-    ({"HTTP_PROXY": P, "NO_PROXY": "10.1.0.0/16"}, "http://10.1.2.3:80/execution/", NONE if httpx.__name__ == "httpx2" else USED),
+    ({"HTTP_PROXY": P, "NO_PROXY": "10.1.0.0/16"}, "http://10.1.2.3:80/execution/", NETWORK),
     ({"HTTP_PROXY": P, "NO_PROXY": "10.1.2.3/16"}, "http://10.1.2.3:80/execution/", NONE),
     ({"HTTP_PROXY": P, "NO_PROXY": "::1"}, "http://[::1]:80/execution/", NONE),
     ({"HTTP_PROXY": P, "NO_PROXY": "localhost"}, "http://localhost:80/execution/", NONE),

@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from fake_core import Event
 from workloads import Driver, OrphanedTask, callback, connection_test, task
 from zk_executor import executor as executor_module
-from zk_executor.executor import MAX_PLACE_ATTEMPTS
+from zk_executor.refusals import MAX_PLACE_ATTEMPTS
 
 
 @pytest.fixture
@@ -102,7 +102,30 @@ def test_workload_is_offered_again_before_it_fails_when_the_core_refuses_it(
         assert driver.events() == {}
     driver.executor.heartbeat()
     assert len(driver.session.placed) == 1
-    assert driver.executor._place_attempts == {}
+    assert driver.executor._refusals._attempts == {}
+
+
+def test_only_the_broken_workload_of_a_batch_is_refused(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, broken = task(), callback()
+    place, broken_id = driver.session.place, str(broken.callback.id)
+
+    def place_unless_broken(placements: list[Any]) -> None:
+        if any(placement.dispatch_id == broken_id for placement in placements):
+            refuses()
+        place(placements)
+
+    monkeypatch.setattr(driver.session, "place", place_unless_broken)
+    driver.queue(broken)
+    driver.queue(good)
+    for _ in range(MAX_PLACE_ATTEMPTS):
+        driver.executor.heartbeat()
+    assert [placement.dispatch_id for placement in driver.session.placed] == ["d1"]
+    ((key, (state, info)),) = driver.events().items()
+    assert key == driver.key(broken)
+    assert "no room in the inn" in info
+    assert driver.executor.running == {driver.key(good)}
 
 
 def test_workload_is_not_told_as_failed_before_its_row_can_be_there(
