@@ -110,7 +110,9 @@ enter() {
   local system="$1"
   shift
   local -a environment
-  mapfile -t environment < <(env | grep -iE '^(PIP_|SSL_|REQUESTS_|(HTTPS?|ALL|NO)_PROXY=)' || true)
+  # What names a folder of this machine's, where pip should look as well, is of no use there.
+  mapfile -t environment < <(env | grep -v '^PIP_FIND_LINKS=' |
+    grep -iE '^(PIP_|SSL_|REQUESTS_|(HTTPS?|ALL|NO)_PROXY=)' || true)
   exec unshare --mount --pid --fork --kill-child bash -euc '
       system="$1"
       shift
@@ -156,7 +158,10 @@ part_wheel() {
     # Java and ZooKeeper are what the wheel talks to; nothing here can compile.
     apt-get install -y -qq --no-install-recommends python3-venv zookeeper libslf4j-java \
       default-jre-headless > apt.log 2>&1 || { tail -n 20 apt.log; exit 1; }
-    ! command -v cc && ! dpkg-query -W -f "\${Package}\n" | grep -e "-dev$"
+    if command -v cc || dpkg-query -W -f "\${Package}\n" | grep -e "-dev$"; then
+      echo "this system was to have no compiler and no -dev package"
+      exit 1
+    fi
     python3 -m venv venv
     constraints=(constraints-airflow-*.txt)
     venv/bin/pip install --quiet --disable-pip-version-check ./*.whl -c "${constraints[0]}"
