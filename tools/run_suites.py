@@ -14,12 +14,15 @@ Exit code 0 only if nothing failed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 from devstack.tables import table
@@ -31,6 +34,8 @@ RESULTS = ROOT / ".build" / "results"
 NICE = 15
 
 _output = threading.Lock()
+_running: set[subprocess.Popen[bytes]] = set()
+_interrupted = threading.Event()
 
 
 def main() -> int:
@@ -50,10 +55,23 @@ def main() -> int:
         parser.error(f"no suite {', '.join(unknown)}; there are {', '.join(by_name)}")
     chosen = [by_name[name] for name in options.suites] or list(SUITES)
     RESULTS.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     results = run_lanes(chosen, one_lane=options.one_lane)
+    if _interrupted.is_set():
+        print("interrupted", file=sys.stderr)
+        return 130
     print(report(results, time.monotonic() - started, RESULTS), flush=True)
     return 1 if any(result.failed for result in results) else 0
+
+
+def _interrupt(*_: object) -> None:
+    """Ask what runs to end; no suite begins after it. pytest takes SIGINT to clean up."""
+    _interrupted.set()
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
 
 
 def run_lanes(chosen: list[Suite], *, one_lane: bool) -> list[Result]:
@@ -67,6 +85,8 @@ def run_lanes(chosen: list[Suite], *, one_lane: bool) -> list[Result]:
 
     def run_lane(suites: Iterable[Suite]) -> None:
         for suite in suites:
+            if _interrupted.is_set():
+                return
             # Something has to be polite only where there is somebody to be polite to.
             nice = NICE if len(lanes) > 1 and suite.lane is Lane.COMPUTES else 0
             results[suite.name] = run(suite, nice)
@@ -76,7 +96,7 @@ def run_lanes(chosen: list[Suite], *, one_lane: bool) -> list[Result]:
         thread.start()
     for thread in threads:
         thread.join()
-    return [results[suite.name] for suite in chosen]
+    return [results[suite.name] for suite in chosen if suite.name in results]
 
 
 def run(suite: Suite, nice: int) -> Result:
@@ -121,16 +141,27 @@ def run_command(suite: Suite, command: Command, nice: int, log: BinaryIO) -> tup
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
+            # Sessions have their shares of time, and a niceness of their own.
+            start_new_session=True,
         )
     except OSError as error:
         emit(suite, f"{command[0]}: {error.strerror}\n".encode(), log)
         return 127, 0
     assert process.stdout is not None
+    _running.add(process)
+    _be_nice_as_session(process.pid, nice)
     for line in process.stdout:
         emit(suite, line, log)
+    _running.discard(process)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, used.ru_utime + used.ru_stime
+
+
+def _be_nice_as_session(pid: int, nice: int) -> None:
+    """Niceness of the session against others, where the kernel gives each session its share."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def emit(suite: Suite, line: bytes, log: BinaryIO) -> None:

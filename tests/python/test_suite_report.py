@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,26 @@ def test_lanes_run_side_by_side_and_suites_of_one_lane_in_turn(results: Path) ->
         ("computes", 0),
         ("after", 0),
     ]
+
+
+def test_interrupt_ends_what_runs_and_nothing_begins_after_it(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_suites, "_interrupted", threading.Event())
+    long = suite(results, "long", f"touch {results}/begun; exec sleep 600")
+    after = suite(results, "after", f"touch {results}/after")
+
+    def interrupt_when_begun() -> None:
+        while not (results / "begun").exists():
+            os.sched_yield()
+        run_suites._interrupt()
+
+    thread = threading.Thread(target=interrupt_when_begun)
+    thread.start()
+    ran = run_suites.run_lanes([long, after], one_lane=False)
+    thread.join()
+    assert [(result.suite, result.failed) for result in ran] == [("long", 1)]
+    assert not (results / "after").exists()
 
 
 def test_every_suite_has_a_name_of_its_own() -> None:

@@ -59,7 +59,7 @@ class ZkWorker:
         if wait:
             self.wait_ready()
 
-    def wait_ready(self, timeout: float = 60) -> None:
+    def wait_ready(self, timeout: float = 180) -> None:
         """Wait for its ready line, which sets http (host:port) and full_name."""
         match = wait_until(
             lambda: READY.search(self.output()),
