@@ -33,8 +33,9 @@ from zk_executor.dispatches import (
 )
 from zk_executor.gauges import Gauges
 from zk_executor.placing import new_dispatch, placement_arguments, token_subject
-from zk_executor.refusals import Refusals, words
+from zk_executor.refusals import Refusals
 from zk_executor.settings import InvalidSetting, read_executor_settings
+from zk_executor.texts import printable, words
 
 if TYPE_CHECKING:
     from airflow.executors.workloads import ExecutorWorkload
@@ -266,27 +267,27 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
 
     def _apply_events(self, session: Session) -> None:
         for event in session.drain_events():
+            dispatch = self._dispatches.current(event.dispatch_id)
+            if dispatch is None:
+                self.log.debug(
+                    "ignoring an event of an earlier dispatch dispatch=%s outcome=%s",
+                    event.dispatch_id,
+                    event.outcome,
+                )
+                continue
             try:
-                self._apply(event)
+                self._apply(dispatch, event)
             except Exception as error:
-                self.log.exception("cannot apply an event dispatch=%s", event.dispatch_id)
-                self._drop(event.dispatch_id, f"its result could not be applied: {words(error)}")
+                self.log.exception("cannot apply an event dispatch=%s", dispatch.id)
+                self._give_up(dispatch, f"its result could not be applied: {words(error)}")
 
     @_guarded
-    def _drop(self, dispatch_id: str, reason: str) -> None:
-        dispatch = self._dispatches.current(dispatch_id)
-        if dispatch is not None:
-            self._refusals.fail(dispatch.key, reason)
+    def _give_up(self, dispatch: Dispatch, reason: str) -> None:
+        """Fails a dispatch whose result is not to be had. Harmless if Airflow knows its end."""
+        self._dispatches.forget(dispatch)
+        self._refusals.fail(dispatch.key, reason)
 
-    def _apply(self, event: Event) -> None:
-        dispatch = self._dispatches.current(event.dispatch_id)
-        if dispatch is None:
-            self.log.debug(
-                "ignoring an event of an earlier dispatch dispatch=%s outcome=%s",
-                event.dispatch_id,
-                event.outcome,
-            )
-            return
+    def _apply(self, dispatch: Dispatch, event: Event) -> None:
         verdict = judge(dispatch, event.outcome)
         if version_compat.is_queued(self, dispatch.key):
             # Airflow has queued the key again already: this result is not about that run.
@@ -327,7 +328,12 @@ class ZkExecutor(version_compat.Supported, BaseExecutor):  # type: ignore[misc]
         """Also called by the scheduler, to fail a task it heard nothing of: then it is ended."""
         if remove_running:
             self._forget_and_revoke(key)
+        info = printable(info) if isinstance(info, str) else info
         super().change_state(key, state, info, remove_running)
+
+    def log_task_event(self, *, event: str, extra: str, ti_key: Any) -> None:
+        """Adds to a task's audit log, which the scheduler writes to the database."""
+        super().log_task_event(event=event, extra=printable(extra), ti_key=ti_key)
 
     # Revoking
 

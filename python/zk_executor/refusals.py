@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads that no worker will have: each fails, with its reason where people look for it.
 
-Threads: the scheduler's. Errors: none leaves it but those of Airflow's own bookkeeping.
+Threads: the scheduler's. Errors: fail() and not_placed() pass on what Airflow's own bookkeeping
+raises; nothing else raises.
 """
 
 from __future__ import annotations
@@ -12,17 +13,13 @@ from typing import TYPE_CHECKING
 from airflow.models.connection_test import ConnectionTestKey
 
 from zk_executor import connection_tests, version_compat
+from zk_executor.texts import printable, words
 
 if TYPE_CHECKING:
     from zk_executor.executor import ZkExecutor
 
 # What the core refuses to take is offered at so many heartbeats.
 MAX_PLACE_ATTEMPTS = 3
-
-
-def words(error: Exception) -> str:
-    """An exception for people who don't read this code."""
-    return f"{type(error).__name__}: {error}"
 
 
 class Refusals:
@@ -50,7 +47,7 @@ class Refusals:
     def fail_test(self, key: ConnectionTestKey, reason: str) -> None:
         """Marks a connection test as failed, unless its worker has told how it ended."""
         try:
-            connection_tests.fail(str(key), reason)
+            connection_tests.fail(str(key), printable(reason))
         except Exception:
             self._executor.log.exception("cannot mark a connection test as failed key=%s", key)
 
@@ -60,9 +57,12 @@ class Refusals:
 
     def tell_not_queued(self) -> None:
         """Fails what was noted by not_queued()."""
-        noted, self._not_queued = self._not_queued, []
-        for key, reason in noted:
-            self.fail(key, reason)
+        while self._not_queued:
+            key, reason = self._not_queued.pop(0)
+            try:
+                self.fail(key, reason)
+            except Exception:
+                self._executor.log.exception("cannot fail a workload key=%s", key)
 
     def not_placed(self, key: Hashable, error: Exception) -> None:
         """Counts that the core refused to take a workload, and fails it the last time."""

@@ -174,6 +174,78 @@ def test_workload_fails_with_the_reason_when_its_result_cannot_be_applied(
     check_told(driver, workload)
 
 
+def raises_once(patch: pytest.MonkeyPatch, name: str) -> None:
+    """A hook of Airflow's own that raises at its first call."""
+    hook = getattr(BaseExecutor, name)
+    calls: list[object] = []
+
+    def once(self: BaseExecutor, *args: object, **kwargs: object) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            refuses()
+        return hook(self, *args, **kwargs)
+
+    patch.setattr(BaseExecutor, name, once)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hook"), [("failed", "fail"), ("success", "success"), ("lost", "log_task_event")]
+)
+def test_workload_fails_with_the_reason_when_airflow_refuses_its_result(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, outcome: str, hook: str
+) -> None:
+    workload = task()
+    driver.place(workload)
+    raises_once(monkeypatch, hook)
+    driver.report("d1", outcome, "because")
+    check_told(driver, workload)
+
+
+def test_workload_fails_with_the_reason_when_its_result_cannot_be_read(driver: Driver) -> None:
+    class Unreadable:
+        dispatch_id, outcome, worker = "d1", "failed", "w"
+
+        @property
+        def info(self) -> str:
+            return b"\xff".decode()
+
+    workload = task()
+    driver.place(workload)
+    driver.session.events = [Unreadable()]
+    driver.executor.heartbeat()
+    check_told(driver, workload, "can't decode")
+
+
+def test_workload_that_could_not_be_queued_is_told_though_another_cannot_be(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = task("t1", dispatch="d1"), task("t2", dispatch="d2")
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseExecutor, "queue_workload", refuses)
+        driver.queue(one, other)
+    raises_once(monkeypatch, "log_task_event")
+    driver.executor.heartbeat()
+    assert set(driver.events()) == {driver.key(one), driver.key(other)}
+
+
+@pytest.mark.parametrize("outcome", ["failed", "rejected", "lost", "gone"])
+def test_reason_has_nothing_that_a_database_refuses(driver: Driver, outcome: str) -> None:
+    driver.place(task())
+    driver.report("d1", outcome, "a\0b\x1b[31m\ud800\n\tc")
+    ((_, info),) = driver.events().values()
+    assert info == "a\ufffdb\ufffd[31m\ufffd\n\tc"
+    assert [reason for _, reason in driver.logged()] == ([] if outcome == "failed" else [info])
+
+
+def test_reason_of_a_connection_test_has_nothing_that_a_database_refuses(
+    driver: Driver, database: None
+) -> None:
+    workload = stored_test()
+    driver.place(workload)
+    driver.report(str(workload.connection_test_id), "failed", "a\0b")
+    assert stored_state(workload) == ("failed", "a\ufffdb")
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "lost", "gone", "failed"])
 def test_connection_test_that_ends_on_no_worker_fails_with_the_reason(
     driver: Driver, database: None, outcome: str
