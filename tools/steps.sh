@@ -10,6 +10,7 @@
 # After finish_steps has failed, FAILED_STEP is the name of the first that did and FAILED_LOG its
 # log. Seconds by step are appended to the file STEP_SECONDS, if that is set.
 #
+# When the script ends, by a signal as well, the steps that still run end with it.
 # To be sourced by bash. Needs a function say for lines of output.
 
 STEPS_NAMES=() STEPS_PIDS=() STEPS_LOGS=() STEPS_MEASURES=() STEPS_STARTS=()
@@ -21,12 +22,24 @@ start_step() {
   local name="$1" log="$2" measure="$3"
   shift 3
   mkdir -p "$(dirname "$log")"
-  # A subshell of its own, so that set -e ends it at the first command that fails.
+  # A subshell of its own, so that set -e ends it at the first command that fails, and a process
+  # group of its own, so that all of it can be ended.
+  set -m
   ( set -e; "$@" ) > "$log" 2>&1 < /dev/null &
+  set +m
   STEPS_PIDS+=($!) STEPS_NAMES+=("$name") STEPS_LOGS+=("$log") STEPS_MEASURES+=("$measure")
   STEPS_STARTS+=("$SECONDS")
   say "$name …"
 }
+
+# Ends what was begun with all that it started. For the end of the script, however it comes.
+end_steps() {
+  local pid
+  for pid in "${STEPS_PIDS[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+}
+trap end_steps EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 finish_steps() {
   local -A open=()

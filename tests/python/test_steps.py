@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 STEPS = Path(__file__).resolve().parents[2] / "tools" / "steps.sh"
 
@@ -56,6 +61,29 @@ def test_step_ends_at_its_first_failing_command_and_names_its_log(tmp_path: Path
     assert done.returncode == 7
     assert done.stdout.endswith("bad in logs/bad\nbefore\n")
     assert "good: done in" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_steps_end_with_all_that_they_started_when_the_script_is_ended(
+    tmp_path: Path, number: int
+) -> None:
+    os.mkfifo(tmp_path / "held")
+    script = """
+        child() { bash -c 'echo > begun; exec sleep 600'; echo after; }
+        start_step "long" logs/long none child 3> held
+        finish_steps
+        """
+    process = subprocess.Popen(
+        ["bash", "-c", HEAD + script], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    # The step, and what it started, hold the other end of this pipe until they have ended.
+    with (tmp_path / "held").open() as held:
+        while not (tmp_path / "begun").exists():
+            os.sched_yield()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+        ended, _, _ = select.select([held], [], [], 60)
+        assert ended and held.read() == ""
 
 
 def test_progress_is_read_from_the_logs_of_apt_pip_and_ninja(tmp_path: Path) -> None:
