@@ -46,13 +46,30 @@ class Suite:
     commands: Callable[[Path], list[Command]]
 
 
-def _native(preset: str, *options: str) -> Callable[[Path], list[Command]]:
-    """C++ tests in a preset of CMakePresets.json."""
-    return lambda junit: [
-        ["cmake", "--preset", preset],
-        ["cmake", "--build", "--preset", preset],
-        ["ctest", "--preset", preset, "--output-junit", str(junit), "--no-tests=error", *options],
+def _build(preset: str, *targets: str) -> list[Command]:
+    """Builds a preset of CMakePresets.json, one suite at a time: ninja expects to be alone."""
+    lock = ["flock", str(ROOT / ".build" / f"{preset}.lock")]
+    return [
+        [*lock, "cmake", "--preset", preset],
+        [
+            *lock,
+            "cmake",
+            "--build",
+            "--preset",
+            preset,
+            *(("--target", *targets) if targets else ()),
+        ],
     ]
+
+
+def _native(preset: str) -> Callable[[Path], list[Command]]:
+    """C++ tests in a preset."""
+    return lambda junit: [*_build(preset), _ctest(preset, junit)]
+
+
+def _ctest(preset: str, junit: Path, *options: str) -> Command:
+    command = ["ctest", "--preset", preset, "--output-junit", str(junit), "--no-tests=error"]
+    return [*command, *options]
 
 
 def _python(folder: str, *options: str, python: Path = PYTHON) -> Callable[[Path], list[Command]]:
@@ -65,30 +82,17 @@ def _with_build(
     preset: str, target: str, tests: Callable[[Path], list[Command]]
 ) -> Callable[[Path], list[Command]]:
     """Tests that need a program of ours, built first."""
-    return lambda junit: [
-        ["cmake", "--preset", preset],
-        ["cmake", "--build", "--preset", preset, "--target", target],
-        *tests(junit),
-    ]
+    return lambda junit: [*_build(preset, target), *tests(junit)]
 
 
 def _many_worlds(junit: Path) -> list[Command]:
-    return [
-        ["cmake", "--preset", "release"],
-        ["cmake", "--build", "--preset", "release", "--target", "zkexec_sim"],
-        [
-            *("ctest", "--preset", "release", "--output-junit", str(junit), "--no-tests=error"),
-            *("--tests-regex", "^Simulation[.]"),
-        ],
-    ]
+    only = ("--tests-regex", "^Simulation[.]")
+    return [*_build("release", "zkexec_sim"), _ctest("release", junit, *only)]
 
 
 def _fuzz(junit: Path) -> list[Command]:
-    return [
-        ["cmake", "--preset", "fuzz"],
-        ["cmake", "--build", "--preset", "fuzz"],
-        [str(PYTHON), "tests/fuzz/run_fuzzers.py", "--junit-xml", str(junit)],
-    ]
+    fuzz = [str(PYTHON), "tests/fuzz/run_fuzzers.py", "--junit-xml", str(junit)]
+    return [*_build("fuzz"), fuzz]
 
 
 def _lint(junit: Path) -> list[Command]:
