@@ -166,16 +166,17 @@ SUITES = (
         _python(EVERY_VERSION, *VERBOSE, python=PYTHON_3_4),
     ),
     Suite(
-        "chaos",
-        "thousands of dispatches while servers, workers and schedulers are killed and cut off",
-        Lane.WAITS,
-        _python("tests/chaos", *VERBOSE),
-    ),
-    Suite(
         "bench",
         "the benchmarks work (not: how fast)",
         Lane.WAITS,
         _with_build("release", "zkexec_bench", _python("tests/bench")),
+    ),
+    # Last, when it has the machine for itself: its faults have deadlines.
+    Suite(
+        "chaos",
+        "thousands of dispatches while servers, workers and schedulers are killed and cut off",
+        Lane.WAITS,
+        _python("tests/chaos", *VERBOSE),
     ),
 )
 # Not part of the whole, because asan runs the same tests.
