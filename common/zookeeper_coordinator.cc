@@ -8,11 +8,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <optional>
 
+#include "common/repeated_log.h"
 #include "common/server_list.h"
 
 namespace zkexec {
@@ -224,6 +227,17 @@ void OnSynced(int rc, const char*, const void* raw) {
   }
 }
 
+// What the client has to say goes to stderr, as it would without us, but each kind once a minute:
+// while no server answers it says so at each attempt. The client doesn't say for which handle.
+void OnClientLog(const char* message) {
+  static std::mutex mutex;
+  static RepeatedLog log{Duration{60000}};
+  const std::lock_guard lock(mutex);
+  if (const auto line = log.Admit(message, SystemClock().Now())) {
+    std::fprintf(stderr, "%s\n", line->c_str());
+  }
+}
+
 // A wrong password shows only in the state: the completion has nothing to add.
 void OnAuth(int, const void*) {}
 
@@ -240,9 +254,9 @@ void ZookeeperCoordinator::Impl::Open() {
   }
   const auto servers = ServerList::Parse(options.hosts);
   if (servers) {
-    handle = zookeeper_init(servers->ForClient().c_str(), OnWatch,
-                            static_cast<int>(options.session_timeout.count()),
-                            resume ? &id : nullptr, this, 0);
+    handle = zookeeper_init2(servers->ForClient().c_str(), OnWatch,
+                             static_cast<int>(options.session_timeout.count()),
+                             resume ? &id : nullptr, this, 0, OnClientLog);
   }
   if (handle == nullptr) {
     error = "cannot use ZooKeeper hosts '" + options.hosts +
