@@ -108,7 +108,7 @@ bench-config: ## how fast a changed configuration reaches its watchers; the last
 chaos: bootstrap ## 20,000 dispatches while servers, workers and schedulers are killed and cut off
 	@exec $(PY) tests/chaos/run_chaos.py $(CHAOS_ARGS)
 
-lint: bootstrap ## style of C++, Python, shell and Helm
+lint: bootstrap ## style of C++, Python and shell
 	@$(SUITES) lint
 
 format: bootstrap ## reformat C++ and Python

@@ -234,7 +234,7 @@ if [[ "$1" == --bench ]]; then
   start_neighbours
   start_bench_airflow
 fi
-finish_steps || fail_with_log "Is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)"
+finish_steps || fail_with_log "If it is about a download: is PyPI reachable? (PIP_INDEX_URL and PIP_CERT are honoured.)"
 
 for version in "${versions[@]}"; do
   start_project "$(venv_of "$version")" "$(constraints_of "$version")" "$hash"

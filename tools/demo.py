@@ -11,6 +11,7 @@ Run it with `make demo`; for a single run that ends by itself: `make demo DEMO_A
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import signal
 import sys
@@ -58,9 +59,13 @@ Everything is up. Look around, Ctrl-C stops it all.
   the worker      curl http://{worker}/health/ready
                   curl http://{worker}/metrics
   its log         tail -f {worker_log}
-  the queues      {prefix} zk queues
-  the workers     {prefix} zk workers
-  start a DAG     {prefix} zk config set /examples/config feature/enabled true
+
+In another shell, for `airflow` to find all this:
+
+  {exports}
+  {airflow} zk workers
+  {airflow} zk queues
+  {airflow} zk --help
 """
 
 
@@ -79,7 +84,7 @@ def main() -> int:
         with ExitStack() as stop_at_end:
             code = run(options, stop_at_end)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            say("stopping")
+            say("stopping, which takes some seconds")
     except Stopped:
         # Reached after all has been stopped on the way out.
         code = 130 if options.once else 0
@@ -165,13 +170,7 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
     print("\n" + STEPS.summary() + "\n", flush=True)
     if options.once:
         return 0 if succeeded else 1
-    prefix = " ".join(
-        [
-            f"AIRFLOW_HOME={airflow.home}",
-            *(f"{key}={value}" for key, value in zk_executor_options(zookeeper).items()),
-            str(Path(sys.executable).parent / "airflow"),
-        ]
-    )
+    exports = {"AIRFLOW_HOME": str(airflow.home), **zk_executor_options(zookeeper)}
     print(
         "\n"
         + TRY_NEXT.format(
@@ -179,7 +178,8 @@ def run(options: argparse.Namespace, stop_at_end: ExitStack) -> int:
             dags=airflow.dags,
             worker=worker.http,
             worker_log=worker.process.log,
-            prefix=prefix,
+            exports="export " + shlex.join(f"{key}={value}" for key, value in exports.items()),
+            airflow=Path(sys.executable).parent / "airflow",
         ),
         flush=True,
     )
@@ -254,7 +254,7 @@ def _stop(*_: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print(flush=True)
-    say("stopping")
+    say("stopping, which takes some seconds")
     raise Stopped
 
 
