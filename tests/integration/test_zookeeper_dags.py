@@ -110,7 +110,7 @@ def test_mapped_tasks_hold_a_lock_one_by_one_and_count_exactly(
         guarded = (tmp_path / "guarded").read_text()
         if executor == "zk":
             check_that_a_lost_session_interrupts_a_task(stack, tmp_path / "guarded", needs)
-        ran = [counted(worker, "zkexec_worker_supervised_total", "by=") for worker in workers]
+        ran = [counted(worker.http, "zkexec_worker_supervised_total", "by=") for worker in workers]
         stack.stop()
 
     assert set(states.values()) == {"success"}
