@@ -18,6 +18,12 @@ namespace {
 // What may wait for accept(): the kernel caps it at net.core.somaxconn.
 constexpr int kBacklog = 1024;
 
+// What the kernel may hold for one client, per direction; it doubles both, for its own records.
+// Left alone it lets them grow to several MB, also for clients that read nothing, and the memory
+// of all sockets has a limit that the machine's other programs share. A head has at most 16 KiB.
+constexpr int kSendBufferBytes = 64 * 1024;
+constexpr int kReceiveBufferBytes = 32 * 1024;
+
 Error Invalid(std::string message) { return {ErrorCode::kInvalid, std::move(message)}; }
 
 std::string WithoutBrackets(const std::string& host) {
@@ -30,12 +36,15 @@ bool SetOption(int fd, int level, int name, int value) {
 }
 
 // With SO_REUSEADDR, as servers do: connections of a predecessor do not count. IPV6_V6ONLY is
-// said either way, because the machine's default can be either.
+// said either way, because the machine's default can be either. What is accepted inherits the
+// sizes of the buffers, and no longer grows them.
 bool BindAndListen(int fd, const addrinfo& where) {
   const bool any_ipv6 =
       where.ai_family == AF_INET6 &&
       IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(where.ai_addr)->sin6_addr);
   return SetOption(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+         SetOption(fd, SOL_SOCKET, SO_SNDBUF, kSendBufferBytes) &&
+         SetOption(fd, SOL_SOCKET, SO_RCVBUF, kReceiveBufferBytes) &&
          (where.ai_family != AF_INET6 ||
           SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, any_ipv6 ? 0 : 1)) &&
          bind(fd, where.ai_addr, where.ai_addrlen) == 0 && listen(fd, kBacklog) == 0;

@@ -16,7 +16,8 @@ class Listener {
  public:
   // `host` is an IPv4 or IPv6 address (an IPv6 one may stand in brackets), or a name, of which the
   // first IPv4 address is taken, or else the first IPv6 one. "::" also serves IPv4 clients. Port
-  // 0 = any free one. May block on DNS. The socket is non-blocking and closed by exec.
+  // 0 = any free one. May block on DNS. The socket is non-blocking and closed by exec; for what is
+  // accepted from it, the kernel has buffers of a fixed size, 192 KiB in all.
   // Errors: kInvalid (port taken, unknown host, not an address of this machine).
   static Result<Listener> Open(const std::string& host, int port);
   Listener(Listener&& other) noexcept;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Well-meant clients with connections of their own kind: many requests, half-closed, IPv6.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <stdexcept>
 #include <string>
@@ -21,6 +23,13 @@ int CountOf(const std::string& text, const std::string& part) {
 }
 
 bool HasIpv6() { return Listener::Open("::1", 0).has_value(); }
+
+int BufferOf(int fd, int option) {
+  int bytes = 0;
+  socklen_t size = sizeof(bytes);
+  EXPECT_EQ(getsockopt(fd, SOL_SOCKET, option, &bytes, &size), 0);
+  return bytes;
+}
 
 class HttpConnectionTest : public HttpServerFixture {};
 
@@ -125,6 +134,21 @@ TEST(ListenerTest, NamesIpv6PortThatIsTaken) {
   const auto second = Listener::Open("[::1]", first->port());
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().message, "port " + std::to_string(first->port()) + " is taken on [::1]");
+}
+
+// The kernel doubles what it is asked for. A size that was asked for doesn't grow any more.
+TEST(ListenerTest, BoundsWhatTheKernelHoldsForAnAcceptedClient) {
+  auto listener = Listener::Open("127.0.0.1", 0);
+  ASSERT_TRUE(listener) << listener.error().message;
+  const RawClient client(listener->port());
+  pollfd waiting{listener->Release(), POLLIN, 0};
+  ASSERT_EQ(poll(&waiting, 1, 20000), 1);
+  const int accepted = accept(waiting.fd, nullptr, nullptr);
+  ASSERT_GE(accepted, 0);
+  EXPECT_LE(BufferOf(accepted, SO_SNDBUF), 128 * 1024);
+  EXPECT_LE(BufferOf(accepted, SO_RCVBUF), 64 * 1024);
+  close(accepted);
+  close(waiting.fd);
 }
 
 TEST(ListenerTest, WritesAddressesAsUrlsDo) {

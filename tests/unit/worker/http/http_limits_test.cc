@@ -25,6 +25,8 @@ constexpr std::size_t kLargeBytes = 20'000'000;  // more than the sockets of bot
 // For deadlines that must pass, but not while a loaded machine keeps the test from writing.
 constexpr milliseconds kShort{1000};
 constexpr int kSmallBuffer = 4096;
+// What may lie in the kernel's buffers of both sides if the client's is small.
+constexpr std::size_t kHeldBytesMax = 300'000;
 
 // Changes the soft limit of descriptors until it is destroyed.
 class DescriptorLimit {
@@ -144,6 +146,34 @@ TEST_F(HttpLimitsTest, EndsAnswerThatNobodyReads) {
   client.Write(LogRequest("a.log"));
   AwaitDropped("slow", 1);
   EXPECT_LT(client.Read().size(), kLargeBytes);
+}
+
+// The kernel must not take the whole of it off the server's hands: what it holds for a client is
+// memory of the machine, and the client decides how long. It still comes after the server hung up.
+TEST_F(HttpLimitsTest, LeavesLittleInTheKernelOfAnAnswerThatNobodyReads) {
+  RestartWith(256, milliseconds(30000), kShort);
+  folder_.Write("a.log", std::string(kLargeBytes, 'a'));
+  const RawClient client(server_->port(), AF_INET, kSmallBuffer);
+  client.Write(LogRequest("a.log"));
+  AwaitDropped("slow", 1);
+  const auto held = client.Read().size();
+  EXPECT_GT(held, 0U);
+  EXPECT_LT(held, kHeldBytesMax);
+}
+
+// As many small answers to requests that came at once.
+TEST_F(HttpLimitsTest, LeavesFewAnswersInTheKernelThatNobodyReads) {
+  constexpr std::size_t kPageBytes = 20'000;
+  handlers_.metrics_text = [] { return std::string(kPageBytes, 'm'); };
+  RestartWith(256, milliseconds(30000), kShort);
+  const RawClient client(server_->port(), AF_INET, kSmallBuffer);
+  std::string requests;
+  for (int i = 0; i < 1000; ++i) requests += "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+  client.Write(requests);
+  AwaitDropped("slow", 1);
+  const std::lock_guard lock(mutex_);
+  EXPECT_GT(answered_.size(), 1U);
+  EXPECT_LT(answered_.size() * kPageBytes, kHeldBytesMax);
 }
 
 // Requests without end whose answers are not read: the server stops reading, and then hangs up.

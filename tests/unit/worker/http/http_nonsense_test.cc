@@ -46,6 +46,7 @@ TEST_F(HttpNonsenseTest, RefusesBodiesWithLength) {
   const auto answer = Last(post + "Content-Length: 5\r\n\r\nhello");
   EXPECT_EQ(answer.status, 405);
   EXPECT_EQ(answer.Header("Allow"), "GET, HEAD");
+  EXPECT_EQ(Last(post + "Content-Length: 9000000\r\n\r\n").status, 413);
   const std::string get = std::string("GET /metrics HTTP/1.1\r\n") + kHost;
   EXPECT_EQ(Last(get + "Content-Length: 5\r\n\r\nhello").status, 413);
   EXPECT_EQ(Last(get + "Content-Length: 1000000000\r\n\r\n").status, 413);

@@ -124,6 +124,29 @@ TEST_F(LogAccessTest, RefusesTokenForAnotherFile) {
   ExpectRefused({.filename = "dag_id=other/attempt=1.log"}, "another file");
 }
 
+// A token is for one file: not for what is in a folder, and not for what is like it.
+TEST_F(LogAccessTest, RefusesTokenForPartOfThePath) {
+  const std::string log = kLog;
+  for (std::size_t bytes = 1; bytes < log.size(); ++bytes) {
+    ExpectRefused({.filename = log.substr(0, bytes)}, "another file");
+    ExpectRefused({.filename = log.substr(bytes)}, "another file");
+  }
+  for (const std::string& longer : {log + "/", log + ".1", "/" + log, "./" + log, log + " "}) {
+    ExpectRefused({.filename = longer}, "another file");
+  }
+}
+
+// It must understand them to trust the token (RFC 7515, 4.1.11), even if it is told nonsense.
+TEST_F(LogAccessTest, RefusesTokenWithCriticalHeaders) {
+  EXPECT_EQ(CheckToken({.filename = kLog, .headers = R"({"other":["x"]})"}).status, 200);
+  for (const char* headers : {R"({"crit":["x"],"x":1})", R"({"crit":["exp"]})", R"({"crit":[]})",
+                              R"({"crit":{}})", R"({"crit":"exp"})", R"({"crit":""})",
+                              R"({"crit":1})", R"({"crit":false})", R"({"crit":null})"}) {
+    SCOPED_TRACE(headers);
+    ExpectRefused({.filename = kLog, .headers = headers}, "critical header extensions");
+  }
+}
+
 TEST_F(LogAccessTest, RefusesHeaderThatIsNoBareToken) {
   const auto token = LogToken{.filename = kLog}.Encode();
   EXPECT_EQ(Check(kLog, "").message, "the Authorization header is missing");

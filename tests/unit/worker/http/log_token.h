@@ -24,6 +24,7 @@ struct LogToken {
   std::string iat = std::to_string(kTestNow);
   std::string nbf = std::to_string(kTestNow);
   std::string exp = std::to_string(kTestNow + kTestGrace);
+  std::string headers = "{\"kid\":\"not-used\"}";  // in JSON, besides typ and alg
 
   std::string Encode() const {
     std::string json = "{\"jti\":\"1f\"";
@@ -38,7 +39,7 @@ struct LogToken {
     jwt_t* jwt = nullptr;
     jwt_new(&jwt);
     jwt_add_grants_json(jwt, json.c_str());
-    jwt_add_header(jwt, "kid", "not-used");
+    jwt_add_headers_json(jwt, headers.c_str());
     const bool keyed = alg != JWT_ALG_NONE;
     jwt_set_alg(jwt, alg, keyed ? reinterpret_cast<const unsigned char*>(secret.data()) : nullptr,
                 keyed ? static_cast<int>(secret.size()) : 0);
