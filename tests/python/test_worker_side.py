@@ -6,19 +6,30 @@ from __future__ import annotations
 import signal
 import socket
 import struct
-from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from zk_executor.worker import handshake, hostname, workload
 from zk_executor.worker.channel import FRAME_BYTES_MAX, Channel, ChannelClosed
 
 
-def api_error(status: int, path: str, name: str = "ServerResponseError") -> Exception:
+JSON = "application/json"
+
+
+def api_error(
+    status: int,
+    path: str,
+    name: str = "ServerResponseError",
+    body: str = '{"detail": "no"}',
+    content_type: str = JSON,
+) -> Exception:
     """As Airflow's client raises it."""
     error = type(name, (Exception,), {})(f"status {status}")
-    error.request = SimpleNamespace(url=f"http://api/execution/task-instances/1{path}")
-    error.response = SimpleNamespace(status_code=status, request=error.request)
+    error.request = httpx.Request("PATCH", f"http://api/execution/task-instances/1{path}")
+    error.response = httpx.Response(
+        status, content=body, headers={"content-type": content_type}, request=error.request
+    )
     return error
 
 
@@ -54,6 +65,26 @@ def test_refusal_by_the_api_server_is_told_by_status_and_call(
     status: int, path: str, outcome: str
 ) -> None:
     assert workload.outcome_of_error(api_error(status, path))["outcome"] == outcome
+
+
+@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("<html>no such upstream</html>", "text/html"),
+        ('{"detail": "not there"}', "text/plain"),
+        ('{"message": "no Route matched with those values"}', JSON),
+        ("[1]", JSON),
+        ("no JSON", JSON),
+    ],
+)
+def test_start_that_somebody_else_than_airflow_refuses_fails_with_its_reason(
+    status: int, body: str, content_type: str
+) -> None:
+    error = api_error(status, "/run", "HTTPStatusError", body, content_type)
+    outcome = workload.outcome_of_error(error)
+    assert outcome["outcome"] == "failed"
+    assert f"status {status}" in outcome["info"]
 
 
 def test_task_that_already_runs_elsewhere_is_told_apart() -> None:
