@@ -18,7 +18,6 @@ import pytest
 from zk_executor.worker import handshake, hostname, workload, zygote
 from zk_executor.worker.channel import FRAME_BYTES_MAX, Channel, ChannelClosed
 
-
 JSON = "application/json"
 PYTHON = Path(__file__).resolve().parents[2] / "python"
 
