@@ -9,6 +9,7 @@
 #include "common/ids.h"
 #include "common/log.h"
 #include "common/tree.h"
+#include "worker/plain_text.h"
 
 namespace zkexec {
 namespace {
@@ -170,7 +171,7 @@ void Agent::TakeOverJournal() {
     run.holder = record.worker;
     run.entry.set_dispatch_id(record.dispatch_id);
     run.entry.set_scheduler(record.scheduler);
-    run.report = {record.dispatch_id, record.outcome, record.info};
+    run.report = {record.dispatch_id, record.outcome, PlainText(record.info, kInfoBytesMax)};
     runs_.emplace(record.dispatch_id, std::move(run));
   }
 }

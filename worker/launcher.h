@@ -7,7 +7,7 @@
 namespace zkexec {
 
 // How a run ended. Outcomes: success (exited 0), failed, already_running, stale,
-// token (Airflow refused the start: 409 running; 404 or another 409; 401 or 403),
+// token (the start was refused: 409 running; Airflow's own 404 or another 409; 401 or 403),
 // killed. `info` is the reason for people; empty on success.
 struct ExitReport {
   std::string dispatch_id;

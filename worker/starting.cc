@@ -10,13 +10,13 @@
 
 #include "common/log.h"
 #include "worker/agent.h"
+#include "worker/plain_text.h"
 
 namespace zkexec {
 namespace {
 
 constexpr Duration kMarkAfter{1000};
 constexpr std::size_t kMarkBatch = 50;
-constexpr std::size_t kInfoBytesMax = 2000;
 
 }  // namespace
 
@@ -92,13 +92,13 @@ void Agent::OnExit(const ExitReport& report) {
   if (found == runs_.end()) return;
   auto& run = found->second;
   run.report = report;
-  if (run.report.info.size() > kInfoBytesMax) run.report.info.resize(kInfoBytesMax);
   if (run.revoked && report.outcome == "failed") run.report.outcome = "killed";
   if (report.outcome == "already_running" && !run.entry.lost_by().empty()) {
     run.report.outcome = "lost";
     run.report.info = "worker " + run.entry.lost_by() +
                       " lost: its ZooKeeper session ended after the task had started";
   }
+  run.report.info = PlainText(run.report.info, kInfoBytesMax);
   const double seconds = std::chrono::duration<double>(clock_.Now() - run.started).count();
   spdlog::info("end dispatch={} label=\"{}\" outcome={} seconds={:.3f} info=\"{}\"",
                report.dispatch_id, run.entry.label(), run.report.outcome, seconds, run.report.info);

@@ -12,6 +12,8 @@ from urllib.parse import unquote
 from compare import Allowed, replaced, without
 from messages import minor_version
 
+_JSON_TYPE = "    content-type: application/json"
+
 
 def _durations_in_seconds(lines: list[str]) -> list[str]:
     def seconds(found: re.Match[str]) -> str:
@@ -23,9 +25,17 @@ def _durations_in_seconds(lines: list[str]) -> list[str]:
 
 
 def _without_null_bodies(lines: list[str]) -> list[str]:
-    # A body's line is the last of its request, and its content type three lines above.
-    kept = [line for line in lines if line != "    null"]
-    return [line for line in kept if line != "    content-type: application/json"]
+    """Leaves out each null, the last line of its request, and the content type of that request."""
+    kept: list[str] = []
+    start = 0  # in kept, of the request
+    for line in lines:
+        if not line.startswith(" "):
+            start = len(kept)
+        if line == "    null":
+            kept[start:] = [one for one in kept[start:] if one != _JSON_TYPE]
+        else:
+            kept.append(line)
+    return kept
 
 
 def _without_empty_fields(lines: list[str]) -> list[str]:

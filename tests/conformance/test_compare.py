@@ -16,6 +16,7 @@ from answers import default_answers
 from api_server import DEFAULT, Answer, ApiServer, Request, Rule, Script
 from case import Case, Outcome
 from compare import Allowed, differences, render, replaced, without
+from differences import ALLOWED
 
 CASE = Case("a-case")
 VALUE = {"z": 1, "a": [1.0, None]}
@@ -192,3 +193,11 @@ def test_server_breaks_connections_as_it_is_told(broken: str) -> None:
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             ask(api, "GET", "/variables/x")
     assert len(api.scripts["t"].requests) == 1
+
+
+def test_null_that_is_sent_as_no_body_hides_nothing_of_other_requests() -> None:
+    (allowed,) = (entry for entry in ALLOWED if entry.name == "body of a null")
+    typed = "    content-type: application/json"
+    null, other = ["POST /xcoms/a", typed, "    x: y", "    null"], ["POST /b", typed, "    [1]"]
+    assert allowed.change([*other, *null, *other]) == [*other, *null[:1], null[2], *other]
+    assert allowed.change([*null, "POST /b", "    [1]"]) != allowed.change([*null, *other])

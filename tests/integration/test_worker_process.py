@@ -207,6 +207,12 @@ def test_invalid_option_is_named_with_exit_code_2(env, flags, variables, named) 
     assert named in done.stderr
 
 
+def test_reason_of_a_refused_option_is_the_last_line_that_an_operator_sees(env) -> None:
+    done = run_worker(env, "--check-config", "--slots", "0")
+    assert done.stderr.splitlines()[-1].startswith("zk-worker: --slots")
+    assert "Traceback" not in done.stderr
+
+
 def test_python_that_cannot_start_is_told_with_exit_code_4(env) -> None:
     done = run(env, str(BIN / "zk-worker"), "--python", "/no/such/python")
     assert done.returncode == 4
@@ -217,6 +223,7 @@ def test_check_config_shows_what_would_be_used_but_no_secret(env) -> None:
     done = run_worker(env, "--check-config", "--slots", "5")
     assert done.returncode == 0, done.stderr
     assert "slots=5" in done.stdout
+    assert "Traceback" not in done.stderr
     done = run_worker(env, "--check-config", "--slots", "2048", "--hosts", "zk1 , [::1]")
     assert done.returncode == 0, done.stderr
     assert "hosts=zk1:2181,[::1]:2181\n" in done.stdout

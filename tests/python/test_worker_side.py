@@ -3,22 +3,38 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import struct
-from types import SimpleNamespace
+import subprocess
+import sys
+from pathlib import Path
 
+import httpx
 import pytest
 
-from zk_executor.worker import handshake, hostname, workload
+from zk_executor.worker import handshake, hostname, workload, zygote
 from zk_executor.worker.channel import FRAME_BYTES_MAX, Channel, ChannelClosed
 
+JSON = "application/json"
+PYTHON = Path(__file__).resolve().parents[2] / "python"
 
-def api_error(status: int, path: str, name: str = "ServerResponseError") -> Exception:
+
+def api_error(
+    status: int,
+    path: str,
+    name: str = "ServerResponseError",
+    body: str = '{"detail": "no"}',
+    content_type: str = JSON,
+) -> Exception:
     """As Airflow's client raises it."""
     error = type(name, (Exception,), {})(f"status {status}")
-    error.request = SimpleNamespace(url=f"http://api/execution/task-instances/1{path}")
-    error.response = SimpleNamespace(status_code=status, request=error.request)
+    error.request = httpx.Request("PATCH", f"http://api/execution/task-instances/1{path}")
+    error.response = httpx.Response(
+        status, content=body, headers={"content-type": content_type}, request=error.request
+    )
     return error
 
 
@@ -54,6 +70,26 @@ def test_refusal_by_the_api_server_is_told_by_status_and_call(
     status: int, path: str, outcome: str
 ) -> None:
     assert workload.outcome_of_error(api_error(status, path))["outcome"] == outcome
+
+
+@pytest.mark.parametrize("status", [404, 409])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("<html>no such upstream</html>", "text/html"),
+        ('{"detail": "not there"}', "text/plain"),
+        ('{"message": "no Route matched with those values"}', JSON),
+        ("[1]", JSON),
+        ("no JSON", JSON),
+    ],
+)
+def test_start_that_somebody_else_than_airflow_refuses_fails_with_its_reason(
+    status: int, body: str, content_type: str
+) -> None:
+    error = api_error(status, "/run", "HTTPStatusError", body, content_type)
+    outcome = workload.outcome_of_error(error)
+    assert outcome["outcome"] == "failed"
+    assert f"status {status}" in outcome["info"]
 
 
 def test_task_that_already_runs_elsewhere_is_told_apart() -> None:
@@ -114,6 +150,17 @@ def test_channel_puts_split_frames_together(ends: tuple[Channel, socket.socket])
     assert channel.receive() == [{"op": "run", "id": "é"}]
 
 
+def test_channel_sends_words_that_are_no_unicode_as_json_that_every_reader_takes(
+    ends: tuple[Channel, socket.socket],
+) -> None:
+    channel, other = ends
+    channel.send({"event": "exited", "info": os.fsdecode(b"no file \xff\x00 \xc3\xa9")})
+    frame = other.recv(4096)
+    assert struct.unpack(">I", frame[:4]) == (len(frame) - 4,)
+    assert b"\\ud" not in frame
+    assert json.loads(frame[4:])["info"] == "no file ?\x00 é"
+
+
 def test_channel_closed_by_the_worker_is_told(ends: tuple[Channel, socket.socket]) -> None:
     channel, other = ends
     other.close()
@@ -128,3 +175,32 @@ def test_channel_refuses_a_frame_that_is_too_large(ends: tuple[Channel, socket.s
     other.sendall(struct.pack(">I", FRAME_BYTES_MAX + 1))
     with pytest.raises(ChannelClosed):
         channel.receive()
+
+
+STAGE = {"server": "http://localhost", "preload": [], "bundle_cleanup_interval": 1800}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AIRFLOW__ZK_EXECUTOR__HOSTS": "zk1", "AIRFLOW__ZK_EXECUTOR__ENCRYPTION_KEY": "a key"},
+        {"AIRFLOW__ZK_EXECUTOR__HOSTS": ""},
+        {zygote.STAGE_VARIABLE: json.dumps(STAGE)},
+    ],
+    ids=["with its configuration", "with a refusal", "ready to serve"],
+)
+def test_zygote_whose_worker_has_gone_ends_without_a_word(variables: dict[str, str]) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    command = [sys.executable, "-m", "zk_executor.worker.zygote", "--fd", str(theirs.fileno())]
+    with theirs:
+        done = subprocess.run(
+            command,
+            env={**os.environ, **variables, "PYTHONPATH": str(PYTHON)},
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == ""
+    assert done.returncode == 0

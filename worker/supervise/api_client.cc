@@ -66,13 +66,14 @@ void TrustOrNobody(const ApiClient::Options& options, boost::asio::ssl::context&
 // a chunk of the size -2 comes as nearly 2^64 bytes.
 class BodyBuffer : public concurrency::streams::details::basic_producer_consumer_buffer<uint8_t> {
  public:
-  BodyBuffer() : basic_producer_consumer_buffer(1) {}
+  explicit BodyBuffer(std::size_t bytes_max)
+      : basic_producer_consumer_buffer(1), bytes_max_(bytes_max) {}
   // Once the answer is complete.
   std::string Take() { return std::move(body_); }
 
  private:
   pplx::task<std::size_t> _putn(const uint8_t* bytes, std::size_t count) override {
-    if (count > ApiClient::kBodyBytesMax - body_.size()) {
+    if (count > bytes_max_ - body_.size()) {
       return pplx::task_from_exception<std::size_t>(
           std::runtime_error("the answer's body is too long, or has a chunk of no possible size"));
     }
@@ -80,6 +81,7 @@ class BodyBuffer : public concurrency::streams::details::basic_producer_consumer
     return pplx::task_from_result(count);
   }
 
+  const std::size_t bytes_max_;
   std::string body_;
 };
 
@@ -223,7 +225,7 @@ void ApiClient::Send(ApiRequest request, const std::string& token, Callback done
       out.set_body(std::vector<unsigned char>(bytes, bytes + request.body.size()));
       headers.set_content_type("application/json");
     }
-    const auto body = std::make_shared<BodyBuffer>();
+    const auto body = std::make_shared<BodyBuffer>(impl_->options.body_bytes_max);
     out.set_response_stream(concurrency::streams::streambuf<uint8_t>(body).create_ostream());
     // The client is kept alive by what it still has to do.
     impl_->client.request(out)

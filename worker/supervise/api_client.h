@@ -3,7 +3,8 @@
 // tasks. api_client.cc alone includes cpprest's client.
 //
 // A redirect is an answer like any other, as in Airflow's client: following it would hand the
-// task's token to whoever is named there. The body of an answer is limited to kBodyBytesMax.
+// task's token to whoever is named there. The body of an answer is limited to
+// Options::body_bytes_max.
 //
 // Threads:  Send() on the owner's loop, where the answers come too; cpprest's threads work
 //           between. Lifetime: borrows the loop. Answers that come after the end go nowhere.
@@ -27,6 +28,8 @@ class ApiClient : public ExecutionApi {
     std::string api_version;  // of the task process, which reads the answers
     std::string user_agent;
     Duration timeout{5000};  // until an answer begins, and for each part of it
+    // A longer body counts as no answer. It could not be told to a task anyway.
+    std::size_t body_bytes_max = 256u << 20;
     // Who may sign the server, each file empty or there. As in Airflow's client, the system's own
     // authorities count only without ca_file.
     std::string ca_file;
@@ -46,9 +49,6 @@ class ApiClient : public ExecutionApi {
   // Errors: kInvalid: a URL that is none, or a certificate that can't be read.
   static Result<std::unique_ptr<ApiClient>> Open(const Options& options, EventLoop& loop);
   ~ApiClient() override;
-
-  // A longer body counts as no answer. It could not be told to a task anyway.
-  static constexpr std::size_t kBodyBytesMax = 256u << 20;
 
   void Send(ApiRequest request, const std::string& token, Callback done) override;
 

@@ -130,7 +130,9 @@ void Task::Refuse(const ApiAnswer& answer) {
                          (reason == "invalid_state" && reasons.Text("previous_state") == "running");
   if (answer.status == 409 && IsApiError(answer) && conflict != nullptr && elsewhere) {
     report.outcome = "already_running";
-  } else if (answer.status == 404 || answer.status == 409) {
+  } else if ((answer.status == 404 || answer.status == 409) && IsApiError(answer) &&
+             JsonFields(body, "").Find("detail") != nullptr) {
+    // Airflow's own word. What a proxy says is no reason to leave the task queued in silence.
     report.outcome = "stale";
   } else if (answer.status == 401 || answer.status == 403) {
     report.outcome = "token";

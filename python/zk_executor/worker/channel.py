@@ -40,7 +40,9 @@ class Channel:
         """Blocks until the worker has taken it; ``fds`` stay ours. Raises ChannelClosed."""
         if fds:
             message = {**message, "fds": len(fds)}
-        body = json.dumps(message).encode()
+        # Half of a surrogate pair, as Python reads odd bytes, is no JSON for the worker, which
+        # would never learn what the message says.
+        body = json.dumps(message, ensure_ascii=False).encode(errors="replace")
         frame = struct.pack(">I", len(body)) + body
         try:
             if fds:

@@ -38,11 +38,12 @@ def outcome_of_error(error: BaseException) -> dict[str, str]:
     info = f"{type(error).__name__}: {error}"[:INFO_CHARACTERS_MAX]
     if type(error).__name__ == "TaskAlreadyRunningError":
         return {"outcome": "already_running", "info": info}
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
     if _refused_the_start(error):
         if status in (401, 403):
             return {"outcome": "token", "info": info}
-        if status in (404, 409):
+        if status in (404, 409) and _is_airflows_word(response):
             return {"outcome": "stale", "info": info}
     return {"outcome": "failed", "info": info}
 
@@ -53,6 +54,17 @@ def _refused_the_start(error: BaseException) -> bool:
         getattr(error, "response", None), "request", None
     )
     return request is not None and str(request.url).rstrip("/").endswith("/run")
+
+
+def _is_airflows_word(response: Any) -> bool:
+    """Whether Airflow itself refused: a proxy's page is no reason to leave a task queued."""
+    if response.headers.get("content-type") != "application/json":
+        return False
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(body, dict) and "detail" in body
 
 
 def run(workload_json: str, server: str) -> dict[str, str]:

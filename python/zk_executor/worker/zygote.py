@@ -296,10 +296,15 @@ def main() -> None:
     os.set_inheritable(fd, False)
     channel = Channel(socket.socket(fileno=fd))
     stage = os.environ.pop(STAGE_VARIABLE, "")
-    if stage:
-        _second_stage(channel, json.loads(stage))
-    else:
-        _first_stage(channel, fd)
+    try:
+        if stage:
+            _second_stage(channel, json.loads(stage))
+        else:
+            _first_stage(channel, fd)
+    except ChannelClosed:
+        # Before we serve there is nothing below us to end. zk-worker may have all that it wanted
+        # (--check-config), or has said why it ended: its words are the last.
+        sys.exit(0)
 
 
 if __name__ == "__main__":

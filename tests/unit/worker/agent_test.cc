@@ -125,6 +125,31 @@ TEST_F(AgentTest, ResultOfAFailureCarriesTheReason) {
   EXPECT_EQ(info.worker(), "w1");
 }
 
+TEST_F(AgentTest, TheWordsOfAResultAreTextThatADatabaseTakesWhereverTheyComeFrom) {
+  using namespace std::string_literals;
+  // As an earlier worker has left it, that let everything through.
+  journal_.Keep({"d2", "default", 0, "s1", "failed", "old\0words"s, "w0"});
+  auto old = Entry("d2");
+  old.set_worker("w0");
+  server_.Put(RunPath("d2"), old.SerializeAsString());
+  Open(4);
+  Queue("d1");
+  Queue("d3");
+  Run();
+  agent_->OnExit({"d1", "failed", "the server said: a\0b\x1b[31m\xff"s});
+  agent_->OnExit({"d3", "failed", std::string(1999, 'x') + "\xc3\xa4"});
+  Run();
+  const auto words = [this](const std::string& name) {
+    proto::ResultInfo info;
+    EXPECT_TRUE(info.ParseFromString(server_.Data(layout_.ResultDir("s1") + "/" + name))) << name;
+    return info.info();
+  };
+  EXPECT_EQ(words("d1=failed"),
+            "the server said: a\xef\xbf\xbd"s + "b\xef\xbf\xbd[31m\xef\xbf\xbd");
+  EXPECT_EQ(words("d3=failed"), std::string(1999, 'x')) << "cut between characters";
+  EXPECT_EQ(words("d2=failed"), "old\xef\xbf\xbdwords");
+}
+
 TEST_F(AgentTest, WhatASecondStartIsRefusedAfterALossIsTheFirstWorkersLoss) {
   auto entry = Entry("d1");
   entry.set_lost_by("w0");

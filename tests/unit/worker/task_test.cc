@@ -408,9 +408,9 @@ TEST_F(TaskTest, AStrangeAnswerToTheStartIsARefusalWithItsReason) {
       {409, R"({"detail":null})", "stale"},
       {409, R"({"detail":[[]]})", "stale"},
       {409, R"({"detail":5})", "stale"},
-      {409, "[1]", "stale"},
-      {409, "\"x\"", "stale"},
-      {409, deep_error.c_str(), "stale"},
+      {409, "[1]", "failed"},
+      {409, "\"x\"", "failed"},
+      {409, deep_error.c_str(), "failed"},
       {404, R"({"detail":{}})", "stale"},
       {401, R"({"detail":null})", "token"},
       {307, "", "failed"},
@@ -429,6 +429,40 @@ TEST_F(TaskTest, AStrangeAnswerToTheStartIsARefusalWithItsReason) {
     ASSERT_EQ(reports_.size(), 1u) << shown;
     EXPECT_EQ(reports_[0].outcome, answer.outcome) << shown;
     EXPECT_FALSE(reports_[0].info.empty()) << shown;
+  }
+}
+
+// A proxy's page, or its JSON: that the task is not wanted any more is for Airflow to say.
+TEST_F(TaskTest, AStartThatSomebodyElseThanAirflowRefusesFailsTheRunWithItsReason) {
+  struct Page {
+    int status;
+    const char* type;
+    const char* body;
+    const char* outcome;
+  };
+  const Page pages[] = {
+      {404, "text/html", "<html>no such upstream</html>", "failed"},
+      {409, "text/html", "<html>conflict</html>", "failed"},
+      {404, "text/plain", R"({"detail":"not there"})", "failed"},
+      {404, "application/json", R"({"message":"no Route matched with those values"})", "failed"},
+      {409, "application/json", "", "failed"},
+      {404, "application/json", R"({"detail":"not there"})", "stale"},
+  };
+  for (const auto& page : pages) {
+    Task task(TaskSpec(task_->spec()), settings_, api_, clock_, *this, 1);
+    reports_.clear();
+    task.Begin(42);
+    ApiAnswer answer;
+    answer.status = page.status;
+    answer.content_type = page.type;
+    answer.body = page.body;
+    api_.Answer(answer);
+    task.OnExit({-SIGKILL, 0});
+    task.OnStreamsClosed();
+    ASSERT_EQ(reports_.size(), 1u) << page.body;
+    EXPECT_EQ(reports_[0].outcome, page.outcome) << page.status << page.body;
+    EXPECT_NE(reports_[0].info.find("status " + std::to_string(page.status)), std::string::npos)
+        << reports_[0].info;
   }
 }
 
