@@ -149,6 +149,9 @@ def run_command(suite: Suite, command: Command, nice: int, log: BinaryIO) -> tup
         return 127, 0
     assert process.stdout is not None
     _running.add(process)
+    if _interrupted.is_set():
+        # Whoever asked what runs to end may have looked before this did.
+        _interrupt()
     _be_nice_as_session(process.pid, nice)
     for line in process.stdout:
         emit(suite, line, log)

@@ -116,6 +116,14 @@ def test_interrupt_ends_what_runs_and_nothing_begins_after_it(
     assert not (results / "after").exists()
 
 
+def test_command_that_begins_while_it_is_interrupted_ends_too(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_suites, "_interrupted", threading.Event())
+    run_suites._interrupt()
+    assert run_suites.run(suite(results, "late", "exec sleep 600"), 0).failed == 1
+
+
 def test_every_suite_has_a_name_of_its_own() -> None:
     names = [suite.name for suite in (*SUITES, *EXTRA)]
     assert len(set(names)) == len(names)
