@@ -33,6 +33,9 @@ RESULTS = ROOT / ".build" / "results"
 # What computes shall not make what waits for a deadline late.
 NICE = 15
 
+# Seconds and signals: pytest takes the first to clean up; a shell that waits may not heed it.
+ENDING = ((0.0, signal.SIGINT), (10.0, signal.SIGTERM), (20.0, signal.SIGKILL))
+
 _output = threading.Lock()
 _running: set[subprocess.Popen[bytes]] = set()
 _interrupted = threading.Event()
@@ -67,11 +70,21 @@ def main() -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """Ask what runs to end; no suite begins after it. pytest takes SIGINT to clean up."""
+    """Ask what runs to end, and see that it does; no suite begins after it."""
     _interrupted.set()
-    for process in list(_running):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+    running = list(_running)
+    for delay, number in ENDING:
+        timer = threading.Timer(delay, _signal, (running, number))
+        timer.daemon = True
+        timer.start()
+
+
+def _signal(processes: Iterable[subprocess.Popen[bytes]], number: int) -> None:
+    for process in processes:
+        # One that has ended is no longer among these, and its id may be another's.
+        if process in _running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
 
 def run_lanes(chosen: list[Suite], *, one_lane: bool) -> list[Result]:

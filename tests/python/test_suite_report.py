@@ -96,10 +96,16 @@ def test_lanes_run_side_by_side_and_suites_of_one_lane_in_turn(results: Path) ->
     ]
 
 
+def interruptible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_suites, "_interrupted", threading.Event())
+    ending = [(0.0, number) for _, number in run_suites.ENDING]
+    monkeypatch.setattr(run_suites, "ENDING", ending)
+
+
 def test_interrupt_ends_what_runs_and_nothing_begins_after_it(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_suites, "_interrupted", threading.Event())
+    interruptible(monkeypatch)
     long = suite(results, "long", f"touch {results}/begun; exec sleep 600")
     after = suite(results, "after", f"touch {results}/after")
 
@@ -119,7 +125,7 @@ def test_interrupt_ends_what_runs_and_nothing_begins_after_it(
 def test_command_that_begins_while_it_is_interrupted_ends_too(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_suites, "_interrupted", threading.Event())
+    interruptible(monkeypatch)
     run_suites._interrupt()
     assert run_suites.run(suite(results, "late", "exec sleep 600"), 0).failed == 1
 
