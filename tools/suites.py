@@ -118,28 +118,6 @@ SUITES = (
         _native("asan"),
     ),
     Suite(
-        "conformance",
-        "tasks under our supervisor and under Airflow's: same requests, same logs",
-        Lane.COMPUTES,
-        _with_build(
-            "asan",
-            "zkexec_supervise",
-            _python("tests/conformance", "-q", "--tb=short", "--show-capture=no"),
-        ),
-    ),
-    Suite(
-        "conformance-3.4",
-        "tasks under our supervisor and under Airflow 3.4's: same requests, same logs",
-        Lane.COMPUTES,
-        _with_build(
-            "asan",
-            "zkexec_supervise",
-            _python(
-                "tests/conformance", "-q", "--tb=short", "--show-capture=no", python=PYTHON_3_4
-            ),
-        ),
-    ),
-    Suite(
         "tsan",
         "C++ tests of what has threads, with the thread sanitizer",
         Lane.COMPUTES,
@@ -164,6 +142,29 @@ SUITES = (
         "Airflow 3.4 with ZooKeeper and PostgreSQL: examples as under LocalExecutor",
         Lane.WAITS,
         _python(EVERY_VERSION, *VERBOSE, python=PYTHON_3_4),
+    ),
+    # Their tasks have deadlines; by now what computes has been done.
+    Suite(
+        "conformance",
+        "tasks under our supervisor and under Airflow's: same requests, same logs",
+        Lane.WAITS,
+        _with_build(
+            "asan",
+            "zkexec_supervise",
+            _python("tests/conformance", "-q", "--tb=short", "--show-capture=no"),
+        ),
+    ),
+    Suite(
+        "conformance-3.4",
+        "tasks under our supervisor and under Airflow 3.4's: same requests, same logs",
+        Lane.WAITS,
+        _with_build(
+            "asan",
+            "zkexec_supervise",
+            _python(
+                "tests/conformance", "-q", "--tb=short", "--show-capture=no", python=PYTHON_3_4
+            ),
+        ),
     ),
     Suite(
         "bench",
