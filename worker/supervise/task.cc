@@ -233,6 +233,9 @@ void Task::Tick() {
     if (starting_ && now - exited_at_ >= kStartAnswerMax) {
       // If it says yes after all, the report makes Airflow look after what is "running".
       api_.Forget();
+      // Nor will there be answers to what the process asked before its start was answered.
+      answering_ = telling_ = false;
+      requests_.clear();
       ApiAnswer none;
       none.failure = "the process ended before the API server had answered its start";
       starting_ = false;
