@@ -76,7 +76,8 @@ make_base() {
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap >/dev/null; }
   mkdir -p "$FRESH"
   say "making a bare $suite"
-  mmdebstrap --quiet --variant=minbase --include="$PACKAGES" "$suite" "$BASE.new" "$mirror"
+  # The format is named because mmdebstrap would guess it from the name, and make a folder.
+  mmdebstrap --quiet --format=tar --variant=minbase --include="$PACKAGES" "$suite" "$BASE.new" "$mirror"
   mv "$BASE.new" "$BASE"
 }
 
