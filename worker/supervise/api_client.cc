@@ -41,7 +41,10 @@ void Trust(const ApiClient::Options& options, boost::asio::ssl::context& context
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
   if (X509_VERIFY_PARAM_set1_ip_asc(verified, host.c_str()) != 1)
     X509_VERIFY_PARAM_set1_host(verified, host.c_str(), host.size());
-  if (options.ca_file.empty()) context.set_default_verify_paths();
+  // The system's may go and come again while it is brought up to date.
+  boost::system::error_code ignored;
+  if (!options.system_ca_file.empty()) context.load_verify_file(options.system_ca_file, ignored);
+  if (!options.system_ca_folder.empty()) context.add_verify_path(options.system_ca_folder, ignored);
   for (const auto& file :
        {options.ca_file, options.server_certificate_file, options.public_ca_file})
     if (!file.empty()) context.load_verify_file(file);
@@ -151,6 +154,8 @@ Result<ApiClient::Options> ApiClient::Options::Make(const nlohmann::json& handsh
   options.ca_file = told.Text("ca_file");
   options.server_certificate_file = told.Text("server_certificate_file");
   options.public_ca_file = told.Text("public_ca_file");
+  options.system_ca_file = told.Text("system_ca_file");
+  options.system_ca_folder = told.Text("system_ca_folder");
   options.certificate_file = told.Text("certificate_file");
   options.key_file = told.Text("key_file");
   options.proxy_url = told.Text("proxy_url");

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from zk_executor.worker import api_proxy, supervise_versions
+from zk_executor.worker import api_proxy, api_trust, supervise_versions
 
 
 def read(conf: Any) -> dict[str, Any]:
@@ -53,9 +53,7 @@ def read(conf: Any) -> dict[str, Any]:
         "min_length_masked_secret": conf.getint("logging", "min_length_masked_secret", fallback=5),
         "remote_logs": remote,
         "segfault_message": str(getattr(supervisor, "SIGSEGV_MESSAGE", "")),
-        "ca_file": conf.get("api", "ssl_ca_file", fallback="") or "",
-        "server_certificate_file": conf.get("api", "ssl_cert", fallback="") or "",
-        "public_ca_file": _public_ca_file(conf),
+        **api_trust.authorities(conf),
         "certificate_file": conf.get("api", "client_ssl_cert", fallback="") or "",
         "key_file": conf.get("api", "client_ssl_key", fallback="") or "",
         "proxy_url": proxy.url,
@@ -113,21 +111,6 @@ def _log_level(conf: Any) -> int:
 
 def _mode(conf: Any, option: str, fallback: int) -> int:
     return int(conf.get("logging", option, fallback=oct(fallback)), 8)
-
-
-def _public_ca_file(conf: Any) -> str:
-    """Of the authorities that Airflow's client trusts beside those of ``ssl_ca_file``."""
-    if not conf.getboolean("api", "client_use_public_certs", fallback=True):
-        return ""
-    if supervise_versions.installed().dialect >= supervise_versions.AIRFLOW_3_4:
-        import ssl
-
-        return ssl.get_default_verify_paths().cafile or ""
-    try:
-        import certifi
-    except ImportError:
-        return ""
-    return certifi.where()
 
 
 def _user() -> str:
