@@ -4,7 +4,7 @@
 
     make bench-tasks                                      everything, some 30 minutes
     make bench-tasks BENCH_ARGS='--only start,fan'        some parts
-    make bench-tasks BENCH_ARGS='--configurations templates,celery'
+    make bench-tasks BENCH_ARGS='--configurations warm,celery'
     make bench-tasks BENCH_ARGS=--quick                   all in short: does it work?
     bench/bench_tasks.py --list                           what the parts and configurations are
 

@@ -92,7 +92,7 @@ class MetricsObserver : public Observer {
   }
   void OnForked(const std::string& how) override { metrics_.Forked(how); }
   void OnRunFault() override { metrics_.RunFault(); }
-  void OnTemplateParsed(const std::string& how) override { metrics_.TemplateParsed(how); }
+  void OnWarmProcess(const std::string& result) override { metrics_.WarmProcess(result); }
 
  private:
   WorkerMetrics& metrics_;
@@ -281,7 +281,7 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     metrics.SetSlots(agent.slots());
     metrics.SetRunning(agent.running());
     metrics.SetTaskMemory(launcher.MeasureMemory());
-    metrics.SetTemplates(launcher.templates(), launcher.template_memory_bytes());
+    metrics.SetWarmProcesses(launcher.warm_processes(), launcher.warm_memory_bytes());
     metrics.SetSessionState(ToString(zk.state()));
     if (!told_ready && agent.ready() && zygote.ready()) {
       told_ready = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ForkServer: a warm Python process that forks task processes: the zygote, or a template.
+// ForkServer: a Python process that forks task processes: the zygote, or a warm process.
 #pragma once
 
 #include <sys/types.h>

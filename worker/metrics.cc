@@ -74,19 +74,19 @@ struct WorkerMetrics::Impl {
       "Workloads by who supervises them (native, airflow) and, for airflow, the reason.");
   Family<Counter>& forked =
       MakeCounter(registry, "zkexec_worker_forked_total",
-                  "Native tasks by what they were forked from: template, or why not.");
-  Family<Counter>& parses = MakeCounter(
-      registry, "zkexec_worker_template_parses_total",
-      "DAG files parsed for a template, by result: template, or why they can have none.");
+                  "Native tasks by what they were forked from: warm, or why not.");
+  Family<Counter>& warm_results = MakeCounter(
+      registry, "zkexec_worker_warm_processes_total",
+      "Warm processes by what became of them: ready, or why their imports can't be made ahead.");
   Gauge& task_memory = MakeGauge(registry, "zkexec_worker_tasks_memory_bytes",
                                  "Proportional set size of the native tasks that run, together.")
                            .Add({});
-  Gauge& templates = MakeGauge(registry, "zkexec_worker_templates",
-                               "DAG files with a template, or known to have none.")
-                         .Add({});
-  Gauge& template_memory = MakeGauge(registry, "zkexec_worker_templates_memory_bytes",
-                                     "Proportional set size of the templates, together.")
-                               .Add({});
+  Gauge& warm_processes = MakeGauge(registry, "zkexec_worker_warm_processes",
+                                    "Processes with modules imported, from which tasks are forked.")
+                              .Add({});
+  Gauge& warm_memory = MakeGauge(registry, "zkexec_worker_warm_memory_bytes",
+                                 "Proportional set size of the warm processes, together.")
+                           .Add({});
   Counter& run_faults =
       MakeCounter(registry, "zkexec_worker_run_faults_total",
                   "Runs that ended because of a fault of the worker's own; its log says which.")
@@ -157,17 +157,17 @@ void WorkerMetrics::Forked(const std::string& from) {
   impl_->forked.Add({{"from", from}}).Increment();
 }
 
-void WorkerMetrics::TemplateParsed(const std::string& result) {
-  impl_->parses.Add({{"result", result}}).Increment();
+void WorkerMetrics::WarmProcess(const std::string& result) {
+  impl_->warm_results.Add({{"result", result}}).Increment();
 }
 
 void WorkerMetrics::SetTaskMemory(std::int64_t bytes) {
   impl_->task_memory.Set(static_cast<double>(bytes));
 }
 
-void WorkerMetrics::SetTemplates(std::size_t count, std::int64_t bytes) {
-  impl_->templates.Set(static_cast<double>(count));
-  impl_->template_memory.Set(static_cast<double>(bytes));
+void WorkerMetrics::SetWarmProcesses(std::size_t count, std::int64_t bytes) {
+  impl_->warm_processes.Set(static_cast<double>(count));
+  impl_->warm_memory.Set(static_cast<double>(bytes));
 }
 
 void WorkerMetrics::RunFault() { impl_->run_faults.Increment(); }

@@ -39,13 +39,13 @@ class WorkerMetrics {
   void EntryRefused(const std::string& reason);
 
   // Who supervises a run (native, airflow) and why not natively; from what a native task was
-  // forked; what became of a parse for a template.
+  // forked; what became of a warm process.
   void Supervised(const std::string& by, const std::string& reason);
   void Forked(const std::string& from);
-  void TemplateParsed(const std::string& result);
+  void WarmProcess(const std::string& result);
   // Proportional set sizes in bytes.
   void SetTaskMemory(std::int64_t bytes);
-  void SetTemplates(std::size_t count, std::int64_t bytes);
+  void SetWarmProcesses(std::size_t count, std::int64_t bytes);
 
   // Answers of our HTTP server, and connections that it did not want (HttpHandlers::dropped).
   void HttpAnswered(const std::string& status);

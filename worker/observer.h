@@ -20,12 +20,12 @@ class Observer {
   virtual void OnRefused(const std::string& /*reason*/) {}
   // Who supervises a run, native or airflow, and for airflow why: a fixed word.
   virtual void OnSupervised(const std::string& /*by*/, const std::string& /*reason*/) {}
-  // From what a native task was forked: template, or a fixed word for why not.
+  // From what a native task was forked: warm, or a fixed word for why not.
   virtual void OnForked(const std::string& /*how*/) {}
   // A run ended for a fault of the worker's own.
   virtual void OnRunFault() {}
-  // A DAG file was parsed for a template: template, or why it is none.
-  virtual void OnTemplateParsed(const std::string& /*how*/) {}
+  // What became of a warm process: ready, or a fixed word for why not.
+  virtual void OnWarmProcess(const std::string& /*result*/) {}
 };
 
 }  // namespace zkexec

@@ -2,7 +2,7 @@
 // Zygote: the worker's Python process (see python/zk_executor/worker/zygote.py for its side
 // and for the messages). It is a Launcher: each run is supervised by Airflow's own
 // supervisor. And it is a ForkServer: the native supervisor's tasks are its children, as
-// are templates, helpers and uploads of logs.
+// are warm processes, scans of imports, helpers and uploads of logs.
 //
 // When the zygote dies, its runs die with it: each is reported as failed, and the
 // process is started anew, with growing pauses.
@@ -55,7 +55,7 @@ class Zygote : public Launcher, public ForkServer, public PollSource {
   void Kill(const std::string& dispatch_id, Signal signal) override;
 
   void Fork(int child, const Sockets& sockets) override;
-  // Starts a template or a helper that talks over `fd`, which is taken. `what` is theirs to
+  // Starts a process that talks over `fd`, which is taken. `what` is theirs to
   // read; its "op" says which. Nothing is heard of a failure but the end of `fd`.
   void Attend(const nlohmann::json& what, int fd);
   // Brings a log to where remote logs are. `done` is called in any case, later.

@@ -17,22 +17,22 @@ class Configuration:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def _ours(name: str, about: str, supervisor: str, templates: bool) -> Configuration:
+def _ours(name: str, about: str, supervisor: str, warm: str) -> Configuration:
     options = {
         "AIRFLOW__ZK_EXECUTOR__SUPERVISOR": supervisor,
-        "AIRFLOW__ZK_EXECUTOR__TEMPLATES": str(templates),
+        "AIRFLOW__ZK_EXECUTOR__WARM": warm,
     }
     return Configuration(name, about, options=options)
 
 
-BEST = _ours("templates", "supervisor native, templates", "native", True)
+BEST = _ours("warm", "supervisor native, warm imports", "native", "imports")
 CONFIGURATIONS = {
     one.name: one
     for one in (
         BEST,
-        _ours("native", "supervisor native, no templates", "native", False),
-        # Airflow's supervisor parses the file in each task: templates are for the native one.
-        _ours("airflow", "supervisor airflow", "airflow", True),
+        _ours("native", "supervisor native, warm = off", "native", "off"),
+        # Warm processes are for the native one.
+        _ours("airflow", "supervisor airflow", "airflow", "off"),
         Configuration("celery", "CeleryExecutor", celery=True),
     )
 }

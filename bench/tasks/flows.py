@@ -47,9 +47,11 @@ def run(airflow: Airflow, worker: Worker, dag_id: str) -> list[Sample]:
 
 
 def warm_up(airflow: Airflow, worker: Worker) -> None:
-    """Every pool process and every template has run tasks, and has learnt what they import."""
+    """Every pool process has run tasks, and what the files import is known and imported ahead."""
     run(airflow, worker, "fan")
     for suffix in _suffixes(airflow):
+        # The first task of a file tells where it lies, the next ones that it is worth a process.
+        run(airflow, worker, f"chain{suffix}")
         run(airflow, worker, f"chain{suffix}")
 
 

@@ -30,8 +30,6 @@ from tasks.configurations import Configuration
 from tasks.logs import Hold, celery_holds, our_holds
 
 DAGS = Path(__file__).resolve().parent / "dags"
-# Airflow's default of [dag_processor] min_file_process_interval, which the stack sets higher.
-TEMPLATE_MAX_AGE_S = 30
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,6 @@ class Lab:
             "BENCH_CHAIN": str(sizes.chain),
             "BENCH_FAN": str(sizes.fan),
             "BENCH_WAITING": f"{sizes.few},{sizes.some},{sizes.many}",
-            "AIRFLOW__ZK_EXECUTOR__TEMPLATE_MAX_AGE": str(TEMPLATE_MAX_AGE_S),
         }
         with contextlib.ExitStack() as stack:
             if celery:

@@ -173,33 +173,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "was verified with, else airflow. What the native one can't run (callbacks, connection "
         "tests, queues of other languages) always goes to Airflow's; a metric counts it by reason.",
     ),
-    "templates": _option(
-        "boolean",
-        "True",
-        "False",
-        "Fork tasks from processes that have parsed their DAG file already. A file that reads "
-        "more than code while it is parsed is parsed in each task, as are all if this is off.",
+    "warm": _option(
+        "string",
+        "imports",
+        "off",
+        "imports: tasks are forked from processes that have imported, ahead, the installed modules "
+        "which their DAG file imports at its top. No line of a DAG file runs there; each task "
+        "parses its file itself. off: each task imports all that Airflow itself does not need.",
     ),
-    "template_max_age": _option(
-        "float",
-        "",
-        "300",
-        "Seconds after which a DAG file is parsed anew though it has not changed. Empty: "
-        "[dag_processor] min_file_process_interval.",
-    ),
-    "template_memory_mb": _option(
+    "warm_memory_mb": _option(
         "integer",
         "1024",
         "4096",
-        "Memory that the templates of a worker may use together, in MB of proportional set size. "
-        "The least recently used go first.",
+        "Memory that the warm processes of a worker may use together, in MB of proportional set "
+        "size. The least recently used go first.",
     ),
-    "template_idle_children": _option(
+    "warm_idle_children": _option(
         "integer",
         "1",
         "4",
-        "How many processes each template in use forks ahead, so that a start has not to wait for "
-        "a fork.",
+        "How many processes each warm process in use forks ahead, so that a start has not to wait "
+        "for a fork.",
     ),
 }
 

@@ -20,6 +20,7 @@ from zk_executor.servers import InvalidServers, parse_servers
 _T = TypeVar("_T", int, float)
 
 SUPERVISORS = ("auto", "native", "airflow")
+WARM = ("imports", "off")
 LOG_LEVELS = ("trace", "debug", "info", "warning", "error")
 _SHORTEST_SECRET = 8
 _ROOT = re.compile(r"^(/[A-Za-z0-9_.-]+)+$")
@@ -74,10 +75,9 @@ class WorkerSettings:
     log_level: str
     preload: tuple[str, ...]
     supervisor: str
-    templates: bool
-    template_max_age: float
-    template_memory_mb: int
-    template_idle_children: int
+    warm: str
+    warm_memory_mb: int
+    warm_idle_children: int
 
 
 def read_executor_settings(conf: Conf) -> ExecutorSettings:
@@ -111,11 +111,10 @@ def read_worker_settings(conf: Conf) -> WorkerSettings:
         journal_dir=_journal_dir(option("worker_journal_dir")),
         log_level=_log_level(option("worker_log_level")),
         preload=_modules(option("preload")),
-        supervisor=_supervisor(option("supervisor")),
-        templates=_boolean(option, "templates"),
-        template_max_age=_template_max_age(option),
-        template_memory_mb=_number(option, "template_memory_mb", int, 0, 1_000_000),
-        template_idle_children=_number(option, "template_idle_children", int, 0, 64),
+        supervisor=_one_of(option, "supervisor", SUPERVISORS),
+        warm=_one_of(option, "warm", WARM),
+        warm_memory_mb=_number(option, "warm_memory_mb", int, 0, 1_000_000),
+        warm_idle_children=_number(option, "warm_idle_children", int, 0, 64),
     )
 
 
@@ -152,25 +151,11 @@ def _number(option: Callable[[str], str], name: str, kind: type[_T], low: float,
     return value
 
 
-def _boolean(option: Callable[[str], str], name: str) -> bool:
+def _one_of(option: Callable[[str], str], name: str, words: tuple[str, ...]) -> str:
     text = option(name).lower()
-    if text in ("true", "t", "1", "yes", "on"):
-        return True
-    if text in ("false", "f", "0", "no", "off"):
-        return False
-    raise _invalid(name, option(name), "must be True or False")
-
-
-def _supervisor(text: str) -> str:
-    if text.lower() not in SUPERVISORS:
-        raise _invalid("supervisor", text, f"must be one of {', '.join(SUPERVISORS)}")
-    return text.lower()
-
-
-def _template_max_age(option: Callable[[str], str]) -> float:
-    if not option("template_max_age"):
-        return float(_global("dag_processor", "min_file_process_interval", "30"))
-    return _number(option, "template_max_age", float, 0, 30 * 24 * 3600)
+    if text not in words:
+        raise _invalid(name, option(name), f"must be one of {', '.join(words)}")
+    return text
 
 
 def _names(text: str) -> tuple[str, ...]:

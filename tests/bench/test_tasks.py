@@ -41,7 +41,7 @@ def test_times_of_our_worker_are_read_from_its_log():
     holds = our_holds(
         [
             f'2026-01-01T00:00:01.250Z info start dispatch={TASK} label="a" queue=q kind=task',
-            "2026-01-01T00:00:01.300Z info template ready bundle=dags-folder path=plain.py",
+            "2026-01-01T00:00:01.300Z info warm process ready pid=7 ms=20 imports=[]",
             f'2026-01-01T00:00:02.500Z info end dispatch={TASK} label="a" outcome=success',
             "Traceback: not one of its lines",
         ]
@@ -119,7 +119,7 @@ RESULTS = {
     "machine": {"cores": 2, "cpu": "X", "memory_gb": 4, "kernel": "6", "virtual": False}
     | {"zookeeper": "3.8.0", "load_at_start": 0.1},
     "configurations": {
-        "templates": {
+        "warm": {
             "worker_cpu_ms": 20.0,
             "start_p50_ms": 30.0,
             "tasks_per_s": 12.0,
@@ -174,7 +174,7 @@ def test_page_in_the_repository_has_the_markers():
     ("arguments", "says"),
     [
         (("--only", "strat"), "no part strat; there are start,"),
-        (("--configurations", "ours"), "no configuration ours; there are templates,"),
+        (("--configurations", "ours"), "no configuration ours; there are warm,"),
         (("--repeats", "0"), "--repeats must be at least 1"),
     ],
 )
@@ -184,9 +184,9 @@ def test_wrong_usage_is_refused_with_what_there_is(arguments, says):
     assert says in done.stderr
 
 
-def test_short_run_with_templates_measures_starts_cpu_and_tails():
+def test_short_run_with_warm_imports_measures_starts_cpu_and_tails():
     done = bench(
-        *("--quick", "--without-pandas", "--only", "start,fan", "--configurations", "templates")
+        *("--quick", "--without-pandas", "--only", "start,fan", "--configurations", "warm")
     )
     assert done.returncode == 0, done.stderr
     assert "left behind" not in done.stderr

@@ -32,14 +32,14 @@ CASE_TIMEOUT_S = 60.0
 KILL_TIMEOUT_S = 20.0
 HUNG = {"outcome": "hung", "info": f"no end within {CASE_TIMEOUT_S:g} s"}
 
-AIRFLOW = {"SUPERVISOR": "airflow", "TEMPLATES": "False"}
-NATIVE = {"SUPERVISOR": "native", "TEMPLATES": "False"}
-TEMPLATES = {"SUPERVISOR": "native", "TEMPLATES": "True"}
+AIRFLOW = {"SUPERVISOR": "airflow", "WARM": "off"}
+NATIVE = {"SUPERVISOR": "native", "WARM": "off"}
+WARM = {"SUPERVISOR": "native", "WARM": "imports"}
 SIDES: Mapping[str, Mapping[str, str]] = {
     "airflow": AIRFLOW,
     "airflow-again": AIRFLOW,
     "native": NATIVE,
-    "templates": TEMPLATES,
+    "warm": WARM,
 }
 
 
@@ -76,7 +76,6 @@ def environment(folder: Path, url: str, side: Mapping[str, str]) -> dict[str, st
         **outside,
         "AIRFLOW_HOME": str(folder),
         "CONFORMANCE_FOLDER": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",  # Airflow sends sets as lists
         **{f"AIRFLOW__{name}": str(value) for name, value in options.items()},
     }

@@ -22,7 +22,7 @@ from zk_executor.get_provider_info import get_provider_info
 
 def _compared() -> tuple[str, ...]:
     options = get_provider_info()["config"]["zk_executor"]["options"]
-    return ("native", "templates") if "supervisor" in options else ("airflow-again",)
+    return ("native", "warm") if "supervisor" in options else ("airflow-again",)
 
 
 COMPARED = _compared()

@@ -27,7 +27,7 @@ RUN, STATE = "/task-instances/[^/]+/run", "/task-instances/[^/]+/state"
 
 @pytest.fixture(scope="module")
 def supervised(tmp_path_factory, folder):
-    with Supervised(tmp_path_factory.mktemp("redirects"), TEMPLATES="False") as one:
+    with Supervised(tmp_path_factory.mktemp("redirects"), WARM="off") as one:
         (one.dags / "dag.py").write_text(DAG)
         yield one
 

@@ -8,8 +8,10 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import airflow
 import pytest
 import trustme
+from packaging.version import Version
 from supervised import Supervised
 
 DAG = """
@@ -107,6 +109,9 @@ def test_server_that_wants_to_know_its_clients_is_shown_a_certificate(tmp_path, 
 
 # Who signs for the server ("ours" does) in the options of section [api] and in the variables of the
 # environment that stand for the system's own authorities; and whether the server is then trusted.
+# Airflow 3.4 adds the system's to those that are configured, unless it is told not to.
+AT_LEAST_3_4 = Version(airflow.__version__) >= Version("3.4.0b0")
+NOT_PUBLIC = {"AIRFLOW__API__CLIENT_USE_PUBLIC_CERTS": "False"}
 TRUST = {
     "nobody": ({}, {}, False),
     "in the system's file": ({}, {"SSL_CERT_FILE": "ours"}, True),
@@ -116,16 +121,27 @@ TRUST = {
         {"SSL_CERT_FILE": "ours"},
         True,
     ),
-    "a configured authority excludes the system's file": (
+    "in the system's file, beside a configured authority": (
         {"AIRFLOW__API__SSL_CA_FILE": "theirs"},
+        {"SSL_CERT_FILE": "ours"},
+        AT_LEAST_3_4,
+    ),
+    "in the system's folder, beside a configured authority": (
+        {"AIRFLOW__API__SSL_CA_FILE": "theirs"},
+        {"SSL_CERT_DIR": "ours"},
+        AT_LEAST_3_4,
+    ),
+    "in the system's file, which a configured authority excludes": (
+        {"AIRFLOW__API__SSL_CA_FILE": "theirs", **NOT_PUBLIC},
         {"SSL_CERT_FILE": "ours"},
         False,
     ),
-    "a configured authority excludes the system's folder": (
-        {"AIRFLOW__API__SSL_CA_FILE": "theirs"},
+    "in the system's folder, which a configured authority excludes": (
+        {"AIRFLOW__API__SSL_CA_FILE": "theirs", **NOT_PUBLIC},
         {"SSL_CERT_DIR": "ours"},
         False,
     ),
+    "in the system's folder, without the public ones": (NOT_PUBLIC, {"SSL_CERT_DIR": "ours"}, True),
     "a configured authority": (
         {"AIRFLOW__API__SSL_CA_FILE": "ours"},
         {"SSL_CERT_FILE": "theirs"},
@@ -159,13 +175,13 @@ def test_who_may_sign_the_server_is_as_in_airflows_client(
         name: str(hashed) if name == "SSL_CERT_DIR" else pems[who]
         for name, who in variables.items()
     }
-    told = {name: pems[who] for name, who in options.items()}
+    told = {name: pems.get(what, what) for name, what in options.items()}
     with Supervised(
         tmp_path / "run",
         tls=serving(authority),
         variables=places,
         SUPERVISOR=supervisor,
-        TEMPLATES="False",
+        WARM="off",
         **told,
     ) as supervised:
         (supervised.dags / "dag.py").write_text(DAG)

@@ -105,21 +105,21 @@ def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome)
 
 
 @pytest.mark.parametrize(
-    ("supervisor", "templates"), [("native", "True"), ("native", "False"), ("airflow", "False")]
+    ("supervisor", "warm"), [("native", "imports"), ("native", "off"), ("airflow", "off")]
 )
 def test_examples_end_alike_under_zk_executor_and_local_executor(
     local_outcome: Outcome,
     airflow_stack: Callable[..., AirflowStack],
     zookeeper: ZooKeeperServer,
     supervisor: str,
-    templates: str,
+    warm: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every task instance ends in the same state, whichever executor and supervisor ran it."""
     options = {
-        **zk_executor_options(zookeeper, f"/test-example-dags-{supervisor}-{templates}"),
+        **zk_executor_options(zookeeper, f"/test-example-dags-{supervisor}-{warm}"),
         "AIRFLOW__ZK_EXECUTOR__SUPERVISOR": supervisor,
-        "AIRFLOW__ZK_EXECUTOR__TEMPLATES": templates,
+        "AIRFLOW__ZK_EXECUTOR__WARM": warm,
     }
     stack = airflow_stack("zk", executor=ZK_EXECUTOR, options=options)
     for example in COMPARED:
@@ -135,7 +135,7 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
             "load",
         )
         supervised = counted(worker.http, "zkexec_worker_supervised_total", f'by="{supervisor}"')
-        from_templates = counted(worker.http, "zkexec_worker_forked_total", 'from="template"')
+        from_warm = counted(worker.http, "zkexec_worker_forked_total", 'from="warm"')
         stack.stop()
 
     with capsys.disabled():
@@ -145,4 +145,4 @@ def test_examples_end_alike_under_zk_executor_and_local_executor(
     assert outcome.runs == local_outcome.runs
     assert "Total order value is" in log
     assert supervised > 60
-    assert (from_templates > 0) == (templates == "True")
+    assert (from_warm > 0) == (warm == "imports")

@@ -54,10 +54,9 @@ INVALID = [
     ("worker_journal_dir", "not/absolute"),
     ("worker_log_level", "loud"),
     ("supervisor", "celery"),
-    ("templates", "perhaps"),
-    ("template_max_age", "soon"),
-    ("template_memory_mb", "-1"),
-    ("template_idle_children", "1000"),
+    ("warm", "perhaps"),
+    ("warm_memory_mb", "-1"),
+    ("warm_idle_children", "1000"),
     ("preload", "numpy,import os"),
 ]
 
@@ -111,10 +110,9 @@ def test_defaults_are_valid():
         "log_level": "info",
         "preload": (),
         "supervisor": "auto",
-        "templates": True,
-        "template_max_age": 30.0,
-        "template_memory_mb": 1024,
-        "template_idle_children": 1,
+        "warm": "imports",
+        "warm_memory_mb": 1024,
+        "warm_idle_children": 1,
     }
 
 

@@ -177,7 +177,12 @@ def test_channel_refuses_a_frame_that_is_too_large(ends: tuple[Channel, socket.s
         channel.receive()
 
 
-STAGE = {"server": "http://localhost", "preload": [], "bundle_cleanup_interval": 1800}
+STAGE = {
+    "server": "http://localhost",
+    "preload": [],
+    "dag_folders": [],
+    "bundle_cleanup_interval": 1800,
+}
 
 
 @pytest.mark.parametrize(

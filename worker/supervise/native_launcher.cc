@@ -17,10 +17,14 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kTick{20};
+// How often to look whether the zygote can have its first warm process.
+constexpr Duration kBaseLook{200};
 // How long the server that forked a process may take to say how it ended.
 constexpr Duration kExplanationMax{5000};
 // A fork ahead takes a core for some milliseconds: not while the task that took the last starts.
 constexpr Duration kReplaceAfter{100};
+// On top of what Airflow gives to the parse of a file, for a process to come into being.
+constexpr Duration kImportSlack{5000};
 constexpr std::int64_t kMegabytesMax = 1 << 20;
 constexpr char kServerLost[] =
     "the worker's process that forked the task died, and the task with it";
@@ -33,10 +37,11 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   const auto mode = all.Text("supervisor", "auto");
   options.on = mode != "airflow";
   options.required = mode == "native";
-  options.idle_children = all.Int("template_idle_children", options.idle_children, 0);
-  options.templates.on = all.Flag("templates", true);
-  options.templates.max_age = all.Seconds("template_max_age_s", Duration{30000});
-  options.templates.memory_bytes = all.Integer("template_memory_mb", 1024, 0, kMegabytesMax) << 20;
+  options.idle_children = all.Int("warm_idle_children", options.idle_children, 0);
+  options.warm.on = options.on && all.Text("warm", "imports") == "imports";
+  options.warm.memory_bytes = all.Integer("warm_memory_mb", 1024, 0, kMegabytesMax) << 20;
+  options.warm.timeout = all.Seconds("import_timeout_s", Duration{30000}) + kImportSlack;
+  options.warm.dag_folders = all.Texts("dag_folders");
   const auto* found = all.Object("supervise");
   const auto settings = SuperviseSettings::Make(handshake);
   auto status = settings ? all.status() : Status(settings.error());
@@ -52,6 +57,7 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   if (!status)
     spdlog::error("tasks are supervised by Airflow error=\"{}\"", status.error().message);
   if (!status || found == nullptr) options.refusal = "handshake";
+  if (!options.refusal.empty()) options.warm.on = false;  // no task would be forked from one
   return options;
 }
 
@@ -65,7 +71,8 @@ NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi* ap
       observer_(observer),
       poller_(loop),
       pace_(clock),
-      templates_(options_.templates, zygote, loop, clock, *this, observer) {
+      warm_(options_.warm, zygote, loop, clock, *this, observer,
+            [this](ForkServer& server) { KeepIdle(server); }) {
   zygote_.SetForkListener(this);
   loop_.Add(this);
 }
@@ -116,8 +123,7 @@ void NativeLauncher::StartNative(const std::string& dispatch_id, const std::stri
       spdlog::info("supervised by Airflow dispatch={} reason={}", dispatch_id, why);
     return zygote_.Start(dispatch_id, workload);
   }
-  const Template::Key key{spec->bundle_name, spec->bundle_version, spec->dag_rel_path,
-                          spec->bundle_data};
+  const DagFile file{spec->bundle_name, spec->bundle_version, spec->dag_rel_path};
   static std::random_device seed;
   auto run = std::make_unique<NativeRun>(std::move(*spec), options_.settings, *api_, zygote_,
                                          poller_, clock_, observer_, seed(),
@@ -126,19 +132,12 @@ void NativeLauncher::StartNative(const std::string& dispatch_id, const std::stri
     return ReportLater({dispatch_id, "failed", opened.error().message});
   }
   runs_[dispatch_id] = std::move(run);
-  templates_.Choose(key, [this, dispatch_id](ForkServer& server, const std::string& how) {
-    Guard(dispatch_id, [&] { ForkFor(dispatch_id, server, how); });
-  });
+  const auto choice = warm_.Choose(file);
+  observer_.OnForked(choice.how);
+  ForkFor(dispatch_id, choice.server);
 }
 
-void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server,
-                             const std::string& how) {
-  const auto found = runs_.find(dispatch_id);
-  if (found == runs_.end()) return;
-  if (found->second->kill_asked()) {
-    return ReportLater({dispatch_id, "failed", "killed before it started"});
-  }
-  observer_.OnForked(how);
+void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server) {
   const auto idle = std::find_if(children_.begin(), children_.end(), [&](const auto& one) {
     return one.second.server == &server && one.second.run.empty();
   });
@@ -155,7 +154,7 @@ void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server,
 void NativeLauncher::Replace(Child& child) {
   if (child.run.empty() || child.replace_at == TimePoint::max() || child.server == nullptr) return;
   child.replace_at = TimePoint::max();
-  if (!templates_.Retired(*child.server)) KeepIdle(*child.server);
+  if (!warm_.Retired(*child.server)) KeepIdle(*child.server);
 }
 
 int NativeLauncher::Fork(ForkServer& server, std::string* why) {
@@ -167,7 +166,7 @@ int NativeLauncher::Fork(ForkServer& server, std::string* why) {
   }
   const int child = ++next_child_;
   children_[child] = {&server, std::move(process), "", false};
-  templates_.CountChild(server, 1);
+  warm_.CountChild(server, 1);
   server.Fork(child, *sockets);
   return child;
 }
@@ -210,7 +209,7 @@ void NativeLauncher::OnEnded(int child, const ProcessEnd& end) {
   found->second.process->Reaped();
   Replace(found->second);
   const auto run = runs_.find(found->second.run);
-  templates_.CountChild(*found->second.server, -1);
+  warm_.CountChild(*found->second.server, -1);
   found->second.server = nullptr;
   if (run == runs_.end() || !run->second->begun()) return Remove(found);
   run->second->OnExit(end);
@@ -220,7 +219,7 @@ void NativeLauncher::OnForkFailed(int child, const std::string& why) {
   const auto found = children_.find(child);
   if (found == children_.end()) return;
   if (!found->second.run.empty()) ReportLater({found->second.run, "failed", why});
-  templates_.CountChild(*found->second.server, -1);
+  warm_.CountChild(*found->second.server, -1);
   Remove(found);
 }
 
@@ -228,7 +227,7 @@ void NativeLauncher::OnLost(ForkServer& server) {
   std::vector<int> lost;
   for (const auto& [id, child] : children_)
     if (child.server == &server) lost.push_back(id);
-  if (&server == &zygote_) templates_.LoseAll();
+  if (&server == &zygote_) warm_.LoseAll();
   for (const int id : lost) {
     const auto found = children_.find(id);
     if (found == children_.end()) continue;
@@ -257,7 +256,7 @@ void NativeLauncher::ReportLater(ExitReport report) { reports_.push_back(std::mo
 
 PollSource::Request NativeLauncher::Prepare() {
   if (!reports_.empty()) return {-1, 0, Duration{0}};
-  if (runs_.empty()) return {-1, 0, Duration{60000}};
+  if (runs_.empty()) return {-1, 0, warm_.Incomplete() ? kBaseLook : Duration{60000}};
   auto first = TimePoint::max();
   for (const auto& [id, run] : runs_) first = std::min(first, run->due());
   for (const auto& [id, child] : children_) {
@@ -277,7 +276,7 @@ void NativeLauncher::Ready(short) {
     // What is forked meanwhile comes at the end: its numbers grow.
     for (auto& [id, child] : children_)
       if (child.replace_at <= now) Replace(child);
-    templates_.Tick();
+    warm_.Tick();
     while (!unexplained_.empty() && unexplained_.front().first <= now) {
       const int child = unexplained_.front().second;
       unexplained_.erase(unexplained_.begin());
@@ -287,7 +286,7 @@ void NativeLauncher::Ready(short) {
     for (auto it = children_.begin(); it != children_.end();) {
       const auto child = it++;
       if (child->second.run.empty() && child->second.spawned && child->second.server != nullptr &&
-          templates_.Retired(*child->second.server)) {
+          warm_.Retired(*child->second.server)) {
         child->second.process->Signal(SIGKILL, true);
       }
     }

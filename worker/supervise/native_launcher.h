@@ -3,7 +3,7 @@
 // loop, and hands to the zygote, and so to Airflow's supervisor, what is not its to run.
 //
 //   Start ─▶ native? ──no──▶ the zygote runs it
-//              └yes─▶ choose a template or the zygote ─▶ a child, idle or forked ─▶ Task
+//              └yes─▶ choose a warm process or the zygote ─▶ a child, idle or forked ─▶ Task
 //
 // Threads:  the owner's loop.
 // Lifetime: borrows its seams; dies before the zygote.
@@ -26,7 +26,7 @@
 #include "worker/supervise/native_run.h"
 #include "worker/supervise/poller.h"
 #include "worker/supervise/task_spec.h"
-#include "worker/supervise/templates.h"
+#include "worker/supervise/warm_processes.h"
 #include "worker/zygote.h"
 
 namespace zkexec {
@@ -40,7 +40,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     std::set<std::string> foreign_queues;  // whose tasks are not Python's
     int idle_children = 1;                 // kept ready by each server in use
     SuperviseSettings settings;
-    Templates::Options templates;
+    WarmProcesses::Options warm;
 
     // From the zygote's handshake.
     static Options Make(const nlohmann::json& handshake);
@@ -67,8 +67,8 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   // Of the running tasks, without those of Airflow's supervisor: the sum of what each had
   // when it was looked at last. Looks at one now and then: it takes the kernel a while.
   std::int64_t MeasureMemory();
-  std::int64_t template_memory_bytes() const { return templates_.memory_bytes(); }
-  std::size_t templates() const { return templates_.size(); }
+  std::int64_t warm_memory_bytes() const { return warm_.memory_bytes(); }
+  std::size_t warm_processes() const { return warm_.size(); }
 
  private:
   struct Child {
@@ -83,7 +83,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   void Guard(const std::string& dispatch_id, const std::function<void()>& call);
   void StartNative(const std::string& dispatch_id, const std::string& workload);
   std::string WhyNotNative(const Result<TaskSpec>& spec) const;
-  void ForkFor(const std::string& dispatch_id, ForkServer& server, const std::string& how);
+  void ForkFor(const std::string& dispatch_id, ForkServer& server);
   int Fork(ForkServer& server, std::string* why);
   void KeepIdle(ForkServer& server);
   void Replace(Child& child);
@@ -101,7 +101,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   Launcher::Listener* listener_ = nullptr;
   Poller poller_;
   MeasuringPace pace_;
-  Templates templates_;
+  WarmProcesses warm_;
   std::map<std::string, std::unique_ptr<NativeRun>> runs_;
   std::map<int, Child> children_;
   int next_child_ = 0;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Forking task processes for the native supervisor: what the zygote and the templates share.
+Forking task processes for the native supervisor: what the zygote and the warm processes share.
 
 Message to us: ``{"op": "fork", "child", "fds"}``, the descriptors being the task's channel,
 stdout, stderr and log events. Messages from us: ``spawned`` (with a pidfd), ``ended``,
@@ -13,27 +13,28 @@ starts a task with one write of the worker.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zk_executor.worker import processes
+from zk_executor.worker import processes, task_start
 from zk_executor.worker.channel import Channel
-
-LESSON_BYTES_MAX = 60_000
+from zk_executor.worker.locations import Locations
 
 
 class Forks:
-    """The children of one server. One thread: it forks."""
+    """
+    The children of one server. One thread: it forks.
 
-    def __init__(self, channel: Channel, lessons: socket.socket | None = None) -> None:
+    ``locations`` are watched in each child, if given.
+    """
+
+    def __init__(self, channel: Channel, locations: Locations | None = None) -> None:
         self._channel = channel
-        self._lessons = lessons
+        self._locations = locations
         self._children: dict[int, int] = {}  # pid: the worker's number
 
     def owns(self, pid: int) -> bool:
@@ -61,7 +62,7 @@ class Forks:
             )
             return
         if pid == 0:
-            become_task(fds, parent, let_go, prepare, self._lessons)
+            become_task(fds, parent, let_go, prepare, self._locations)
         with contextlib.suppress(OSError):  # it may have done it itself, or be gone
             os.setpgid(pid, pid)
         for fd in fds:
@@ -94,7 +95,7 @@ def become_task(
     parent: int,
     let_go: Callable[[], None],
     prepare: Callable[[int], int] | None,
-    lessons: socket.socket | None,
+    locations: Locations | None,
 ) -> NoReturn:
     """Be a task process: boot, wait for the task, run it. Never returns."""
     try:
@@ -113,48 +114,17 @@ def become_task(
             socket.socket(fileno=stdout),
             socket.socket(fileno=stderr),
             log_fd,
-            lambda: _wait_and_run(lessons),
+            lambda: _wait_and_run(locations),
         )
     finally:
         os._exit(124)
 
 
-def _wait_and_run(lessons: socket.socket | None) -> None:
+def _wait_and_run(locations: Locations | None) -> None:
     from airflow.sdk.execution_time import supervisor
 
-    known = set(sys.modules) if lessons is not None else set()
+    task_start.make_fresh()
+    if locations is not None:
+        locations.watch()
     select.select([0], [], [])
-    try:
-        supervisor._subprocess_main()
-    finally:
-        if lessons is not None:
-            _tell_lessons(lessons, known)
-
-
-def _tell_lessons(lessons: socket.socket, known: set[str]) -> None:
-    """Say which installed modules this task had to import itself."""
-    names = [name for name in sys.modules if name not in known and is_installed(name)]
-    text = json.dumps(names).encode()
-    if names and len(text) <= LESSON_BYTES_MAX:
-        with contextlib.suppress(OSError):
-            lessons.send(text, socket.MSG_DONTWAIT)
-
-
-def installed_prefixes() -> tuple[str, ...]:
-    """The folders whose files change with an installation only."""
-    import sysconfig
-
-    found = {sys.prefix, sys.base_prefix, sys.exec_prefix}
-    found |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return tuple(
-        sorted(os.path.join(os.path.realpath(path), "") for path in found if path != "/usr")
-    )
-
-
-def is_installed(name: str) -> bool:
-    """Whether a loaded module is part of the Python installation, not of somebody's DAGs."""
-    module = sys.modules.get(name)
-    path = getattr(module, "__file__", None)
-    if not isinstance(path, str):
-        return False
-    return os.path.realpath(path).startswith(installed_prefixes())
+    supervisor._subprocess_main()

@@ -45,7 +45,7 @@ def read() -> dict[str, Any]:
     from zk_executor import __version__
     from zk_executor.get_provider_info import WORKER_SLOTS_MAX
     from zk_executor.settings import read_executor_settings, read_worker_settings
-    from zk_executor.worker import exposed_secrets, supervise_facts
+    from zk_executor.worker import exposed_secrets, installed, supervise_facts
 
     shared = read_executor_settings(conf)
     settings = read_worker_settings(conf)
@@ -73,10 +73,11 @@ def read() -> dict[str, Any]:
         "log_level": settings.log_level,
         "preload": list(settings.preload),
         "supervisor": settings.supervisor,
-        "templates": settings.templates,
-        "template_max_age_s": settings.template_max_age,
-        "template_memory_mb": settings.template_memory_mb,
-        "template_idle_children": settings.template_idle_children,
+        "warm": settings.warm,
+        "warm_memory_mb": settings.warm_memory_mb,
+        "warm_idle_children": settings.warm_idle_children,
+        "import_timeout_s": conf.getfloat("core", "dagbag_import_timeout", fallback=30.0),
+        "dag_folders": installed.dag_folders(conf),
         "supervise": {} if settings.supervisor == "airflow" else supervise_facts.read(conf),
         "exposed_secrets": exposed_secrets.find(conf),
         "api_secret_key": conf.get("api", "secret_key", fallback=""),

@@ -12,10 +12,10 @@ One thread, always: it forks. It must not log through Airflow's loggers either: 
 was used here stays bound to this process's output in every fork.
 
 Messages from the worker: ``{"op": "run", "id", "workload"}``, ``{"op": "kill", "id", "signal"}``
-for what Airflow's own supervisor runs; for the native one ``fork`` (see forks.py), ``template``,
-``helper``, ``upload``.
-Messages to it: ``{"event": "hello" | "failed" | "ready" | "started" | "exited" | "uploaded", …}``,
-those of forks.py, and ``learnt``.
+for what Airflow's own supervisor runs; for the native one ``fork`` (see forks.py), ``warm``,
+``scan``, ``helper``, ``upload``.
+Messages to it: ``{"event": "hello" | "failed" | "ready" | "started" | "exited" | "uploaded", …}``
+and those of forks.py.
 When the worker's end closes, the worker is dead: everything below this process is killed.
 """
 
@@ -35,21 +35,30 @@ import time
 from typing import Any
 
 from zk_executor.worker import (
+    exit_handlers,
     handshake,
     helper,
     hostname,
+    import_scan,
+    installed,
     processes,
-    template,
-    warm,
+    shared_adapters,
+    task_start,
+    warm_process,
     workload,
 )
 from zk_executor.worker.channel import Channel, ChannelClosed
 from zk_executor.worker.forks import Forks
 
-PRELOAD = (
+# What Airflow's supervisor has loaded when it forks a task; what it registered to be done at exit
+# is not the task's.
+PRELOAD_OF_SUPERVISOR = (
     "airflow.executors.base_executor",
     "airflow.executors.workloads",
     "airflow.sdk.execution_time.supervisor",
+)
+# What the task, or what else is forked, loads itself there.
+PRELOAD = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.execution_time.callback_supervisor",
     "airflow.sdk.execution_time.connection_test_supervisor",
@@ -118,7 +127,7 @@ class Zygote:
             self._kill(message["id"], message["signal"])
         elif message["op"] == "fork":
             self._forks.fork(message, self._become_child)
-        elif message["op"] in ("template", "helper", "upload"):
+        elif message["op"] in ("warm", "scan", "helper", "upload"):
             self._attend(message)
 
     def _attend(self, message: dict[str, Any]) -> None:
@@ -130,8 +139,10 @@ class Zygote:
         if pid == 0:
             try:
                 self._become_child()
-                if message["op"] == "template":
-                    template.serve(message, parent)
+                if message["op"] == "warm":
+                    warm_process.serve(message, parent)
+                elif message["op"] == "scan":
+                    import_scan.serve(message, parent)
                 elif message["op"] == "helper":
                     helper.serve(message, parent, self._server)
                 else:
@@ -260,6 +271,7 @@ def _first_stage(channel: Channel, fd: int) -> None:
         {
             "server": values["execution_api_server_url"],
             "preload": values["preload"],
+            "dag_folders": values["dag_folders"],
             "bundle_cleanup_interval": values["bundle_cleanup_interval_s"],
         }
     )
@@ -273,20 +285,39 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
     # "python -m" puts the working directory first; Airflow's own commands do not have it.
     if sys.path and sys.path[0] == os.getcwd():
         del sys.path[0]
-    for name in (*PRELOAD, *settings["preload"]):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            if name in settings["preload"]:
-                message = f"[zk_executor] preload: cannot import {name}: {error}"
-                channel.send({"event": "failed", "invalid": True, "message": message})
-                sys.exit(2)
-    warm.share_adapters()
+    try:
+        _preload(settings["preload"])
+    except ImportError as error:
+        message = f"[zk_executor] preload: {error}"
+        channel.send({"event": "failed", "invalid": True, "message": message})
+        sys.exit(2)
+    shared_adapters.share_adapters()
+    task_start.forget_folders(installed.Installed(settings["dag_folders"]))
     zygote = Zygote(channel, settings["server"], settings["bundle_cleanup_interval"])
     gc.collect()
     gc.freeze()
     channel.send({"event": "ready", "pid": os.getpid()})
     zygote.serve()
+
+
+def _preload(wanted: list[str]) -> None:
+    """Import what tasks need. Raises ImportError for what the configuration names."""
+    for name in PRELOAD_OF_SUPERVISOR:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with exit_handlers.kept():
+        for name in PRELOAD:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        # Its names are imported when they are asked for, and most DAG files would differ in them.
+        sdk = sys.modules.get("airflow.sdk")
+        for name in getattr(sdk, "__all__", ()):
+            getattr(sdk, name, None)
+        for name in wanted:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                raise ImportError(f"cannot import {name}: {error}") from error
 
 
 def main() -> None:

@@ -95,8 +95,8 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
   metrics_.ZkLatency("multi", 0.25);
   metrics_.EntryRefused("malformed");
   metrics_.Supervised("airflow", "kind");
-  metrics_.Forked("template");
-  metrics_.TemplateParsed("network");
+  metrics_.Forked("warm");
+  metrics_.WarmProcess("threads");
   const auto text = metrics_.Text();
   int families = 0;
   for (auto at = text.find("# TYPE "); at != std::string::npos; at = text.find("# TYPE ", at)) {

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a task needs that was forked from a process with modules imported: to be as if it had
+imported them itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from zk_executor.worker import exit_handlers
+from zk_executor.worker.installed import Installed
+
+
+def make_fresh() -> None:
+    """
+    Call in the task's process, after Airflow has prepared it and before anything of its runs.
+
+    Python's ``random``, ``uuid`` and ``tempfile`` know of forks; other generators of random
+    numbers would give every task the same.
+    """
+    exit_handlers.register_again()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        with contextlib.suppress(Exception):
+            numpy.seed()
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        with contextlib.suppress(Exception):
+            torch.seed()
+
+
+def forget_folders(installed: Installed) -> None:
+    """
+    Call before the first fork: what folders of DAGs held is not to be remembered.
+
+    Importlib looks at a folder again only if its time of change is another, and clocks of file
+    systems have steps.
+    """
+    for path in list(sys.path_importer_cache):
+        if not installed.holds(os.fspath(path)):
+            del sys.path_importer_cache[path]

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/supervise/warm_processes.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/log.h"
+
+namespace zkexec {
+namespace {
+
+// The list of the process that has imported nothing but what Airflow needs.
+const std::string kNoImports = "[]";
+// What one task wants alone, it imports itself.
+constexpr int kWantedMin = 2;
+// Imports that take no longer are not worth a process.
+constexpr Duration kWorthMin{15};
+constexpr Duration kLookInterval{2'000};
+constexpr Duration kUnusedMax{600'000};
+// What could not be imported ahead may have been upgraded.
+constexpr Duration kUnfitMax{600'000};
+constexpr Duration kBaseAgain{5'000};
+
+}  // namespace
+
+WarmProcesses::WarmProcesses(Options options, Zygote& zygote, EventLoop& loop, const Clock& clock,
+                             ForkServer::Listener& listener, Observer& observer,
+                             std::function<void(ForkServer&)> ready)
+    : options_(std::move(options)),
+      zygote_(zygote),
+      loop_(loop),
+      clock_(clock),
+      listener_(listener),
+      observer_(observer),
+      ready_(std::move(ready)),
+      lists_(zygote, loop, clock, options_.dag_folders,
+             [this](const std::string& list, int asked) { Want(list, asked); }),
+      pace_(clock) {}
+
+WarmProcesses::Choice WarmProcesses::Choose(const DagFile& file) {
+  if (!options_.on) return {zygote_, "off"};
+  std::string how = "unknown";
+  if (const auto* found = lists_.Find(file)) {
+    const auto& list = Resolve(*found);
+    if (auto* process = Usable(list)) return {*process, "warm"};
+    how = "preparing";
+    Want(list, 1);
+  }
+  if (auto* base = Usable(kNoImports)) return {*base, how};
+  return {zygote_, "starting"};
+}
+
+const std::string& WarmProcesses::Resolve(const std::string& list) {
+  const std::string* now = &list;
+  for (;;) {
+    const auto found = entries_.find(*now);
+    if (found == entries_.end()) return *now;
+    auto& [name, entry] = *found;
+    entry.used = clock_.Now();
+    if (entry.unfit && clock_.Now() - entry.unfit_at > kUnfitMax) entry.unfit = false;
+    if (!entry.same_as.empty()) {
+      now = &entry.same_as;
+    } else if (entry.unfit && name != kNoImports) {
+      auto shorter = nlohmann::json::parse(name);
+      shorter.erase(shorter.begin() + static_cast<std::ptrdiff_t>(
+                                          std::min(entry.fits, shorter.size() - 1)),
+                    shorter.end());
+      now = &entries_.try_emplace(shorter.dump()).first->first;
+    } else {
+      return name;
+    }
+  }
+}
+
+WarmProcess* WarmProcesses::Usable(const std::string& list) {
+  const auto found = entries_.find(list);
+  if (found == entries_.end() || found->second.current == nullptr) return nullptr;
+  auto& entry = found->second;
+  if (entry.current->state() == WarmProcess::State::kImporting) return nullptr;
+  if (!entry.current->Fresh()) {
+    Retire(entry);
+    return nullptr;
+  }
+  entry.used = clock_.Now();
+  return entry.current.get();
+}
+
+void WarmProcesses::Want(const std::string& list, int times) {
+  const auto resolved = Resolve(list);
+  auto& entry = entries_[resolved];
+  entry.used = clock_.Now();
+  entry.wanted += times;
+  if (entry.current == nullptr && entry.wanted >= kWantedMin && resolved != kNoImports)
+    Start(resolved);
+}
+
+void WarmProcesses::Start(const std::string& list) {
+  auto& entry = entries_[list];
+  entry.wanted = 0;
+  entry.current = std::make_unique<WarmProcess>(
+      list, options_.dag_folders, options_.timeout, zygote_, loop_, clock_, listener_,
+      WarmProcess::Listener{[this, list](WarmProcess&) { OnSettled(list); },
+                            [this](const nlohmann::json& message) { lists_.Locate(message); }});
+}
+
+void WarmProcesses::OnSettled(const std::string& list) {
+  auto& entry = entries_[list];
+  if (entry.current == nullptr) return;
+  const auto& process = *entry.current;
+  if (process.state() == WarmProcess::State::kFailed) return OnUnfit(list, entry);
+  if (list != kNoImports) {
+    ShareWith(list, entry);
+    if (!entry.same_as.empty()) return;
+  }
+  spdlog::info("warm process ready pid={} ms={} imports={}", process.pid(), process.took().count(),
+               list);
+  observer_.OnWarmProcess("ready");
+  ready_(*entry.current);
+}
+
+void WarmProcesses::OnUnfit(const std::string& list, Entry& entry) {
+  const auto& process = *entry.current;
+  const auto imports = nlohmann::json::parse(list);
+  const auto module = process.index() < imports.size()
+                          ? imports[process.index()][0].get<std::string>()
+                          : std::string("none");
+  spdlog::info("a module is not imported ahead module={} reason={} detail=\"{}\"", module,
+               process.reason(), process.detail());
+  observer_.OnWarmProcess(process.reason());
+  entry.unfit = true;
+  entry.unfit_at = clock_.Now();
+  entry.fits = process.index();
+  if (list == kNoImports) base_again_ = clock_.Now() + kBaseAgain;
+  Retire(entry);
+  // Those before it are worth as much as they were.
+  if (entry.fits > 0) Want(list, kWantedMin);
+}
+
+void WarmProcesses::ShareWith(const std::string& list, Entry& entry) {
+  for (const auto& [other, known] : entries_) {
+    if (other == list || known.current == nullptr || !known.same_as.empty()) continue;
+    if (known.current->state() != WarmProcess::State::kReady) continue;
+    const bool cheap = other == kNoImports && entry.current->took() < kWorthMin;
+    if (!cheap && known.current->modules() != entry.current->modules()) continue;
+    entry.same_as = other;
+    observer_.OnWarmProcess(cheap ? "cheap" : "same");
+    Retire(entry);
+    return;
+  }
+}
+
+void WarmProcesses::CountChild(const ForkServer& server, int change) {
+  children_[&server] += change;
+}
+
+bool WarmProcesses::Retired(const ForkServer& server) const {
+  return std::any_of(retired_.begin(), retired_.end(),
+                     [&](const auto& one) { return one.get() == &server; });
+}
+
+void WarmProcesses::Retire(Entry& entry) {
+  if (entry.current != nullptr) retired_.push_back(std::move(entry.current));
+}
+
+void WarmProcesses::LoseAll() {
+  for (auto& [list, entry] : entries_) Retire(entry);
+}
+
+bool WarmProcesses::Incomplete() const {
+  if (!options_.on) return false;
+  const auto base = entries_.find(kNoImports);
+  return base == entries_.end() || base->second.current == nullptr;
+}
+
+void WarmProcesses::Tick() {
+  if (!options_.on) return;
+  lists_.Tick();
+  // Not in Retire(): whoever retires may stand on the process's own call.
+  std::erase_if(retired_, [this](const auto& one) {
+    const auto children = children_.find(one.get());
+    if (children != children_.end() && children->second > 0) return false;
+    if (children != children_.end()) children_.erase(children);
+    return true;
+  });
+  if (Incomplete() && zygote_.ready() && clock_.Now() >= base_again_) Start(kNoImports);
+  pace_.Try([this] { MeasureMemory(); });
+  if (clock_.Now() < next_look_) return;
+  next_look_ = clock_.Now() + kLookInterval;
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    auto& entry = it->second;
+    const bool importing = entry.current != nullptr &&
+                           entry.current->state() == WarmProcess::State::kImporting;
+    if (importing || it->first == kNoImports || clock_.Now() - entry.used <= kUnusedMax) {
+      ++it;
+      continue;
+    }
+    Retire(entry);
+    it = entries_.erase(it);
+  }
+  BoundMemory();
+}
+
+std::size_t WarmProcesses::size() const {
+  return static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(), [](const auto& one) {
+        const auto* current = one.second.current.get();
+        return current != nullptr && current->state() == WarmProcess::State::kReady;
+      }));
+}
+
+void WarmProcesses::MeasureMemory() {
+  std::vector<std::pair<const std::string, Entry>*> ready;
+  for (auto& one : entries_) {
+    const auto* current = one.second.current.get();
+    if (current != nullptr && current->state() == WarmProcess::State::kReady) ready.push_back(&one);
+  }
+  if (ready.empty()) return;
+  // One that was never looked at, else the next in turn.
+  auto next = std::find_if(ready.begin(), ready.end(), [](const auto* one) {
+    return one->second.measured != one->second.current->pid();
+  });
+  if (next == ready.end()) {
+    next = std::find_if(ready.begin(), ready.end(),
+                        [this](const auto* one) { return last_measured_ < one->first; });
+  }
+  auto& [list, entry] = next == ready.end() ? *ready.front() : **next;
+  last_measured_ = list;
+  entry.measured = entry.current->pid();
+  entry.memory = ProportionalMemory(entry.measured);
+}
+
+void WarmProcesses::BoundMemory() {
+  std::vector<std::pair<const std::string, Entry>*> by_use;
+  memory_ = 0;
+  for (auto& one : entries_) {
+    const auto* current = one.second.current.get();
+    if (current == nullptr || current->state() != WarmProcess::State::kReady) continue;
+    memory_ += one.second.memory;  // of its predecessor, until it is looked at itself
+    if (one.first != kNoImports) by_use.push_back(&one);
+  }
+  std::sort(by_use.begin(), by_use.end(),
+            [](const auto* a, const auto* b) { return a->second.used < b->second.used; });
+  for (auto* one : by_use) {
+    if (memory_ <= options_.memory_bytes) break;
+    memory_ -= one->second.memory;
+    spdlog::info("warm process retired for memory bytes={} imports={}", one->second.memory,
+                 one->first);
+    observer_.OnWarmProcess("memory");
+    Retire(one->second);
+  }
+}
+
+}  // namespace zkexec
