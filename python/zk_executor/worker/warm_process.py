@@ -33,6 +33,7 @@ from zk_executor.worker import (
     leftovers,
     locations,
     processes,
+    rehearsal,
     task_start,
     top_level_imports,
 )
@@ -87,6 +88,12 @@ class WarmProcess:
             # As in a task: modules may keep the stream that they find.
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         supervisor._configure_logs_over_json_channel(self._log_fd)
+        # As each task does at its start. Done before a fork, it also spares each fork the care for
+        # the pools of database connections, which costs it 2 ms.
+        supervisor.block_orm_access()
+        rehearsal.rehearse()
+        os.ftruncate(self._log_fd, 0)
+        os.lseek(self._log_fd, 0, os.SEEK_SET)
         self._depend_on_installation()
         comms = _NoComms()
         task_runner.SUPERVISOR_COMMS = comms  # type: ignore[assignment]
