@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds that the fuzzers start from: frames as Airflow's task runner makes them, answers
 as the API server words them, what tasks log, and what clients send to a worker's HTTP server. Run
-it with Airflow's Python, and commit.
+it with the Python of the newest Airflow, whose messages are the most, and commit.
 
-    .build/venv/bin/python tests/fuzz/make_corpus.py
+    .build/venv-3.4.0b2/bin/python tests/fuzz/make_corpus.py
 """
 
 from __future__ import annotations

@@ -209,6 +209,18 @@ TEST_F(TaskTest, AStartThatIsNeverAnsweredHoldsAnEndedProcessForAMomentOnly) {
   EXPECT_FALSE(api_.waits());
 }
 
+TEST_F(TaskTest, WhatWasAskedBeforeAStartThatIsNeverAnsweredHoldsAnEndedProcessNoLonger) {
+  task_->Begin(42);
+  Ask(0, {{"key", "k"}, {"type", "GetVariable"}});
+  Ask(1, {{"state", "success"}, {"end_date", "2026-01-02T03:04:05Z"}, {"type", "SucceedTask"}});
+  End(-SIGTERM);
+  clock_.Advance(Duration{2000});
+  task_->Tick();
+  ASSERT_EQ(reports_.size(), 1u);
+  EXPECT_EQ(reports_[0].outcome, "failed");
+  EXPECT_EQ(closed_, 1);
+}
+
 TEST_F(TaskTest, AStartAnsweredAfterTheProcessEndedIsFollowedByTheFailure) {
   task_->Begin(42);
   End(-SIGTERM);
