@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 
-from zk_executor.worker import exit_handlers
+from zk_executor.worker import exit_handlers, tracing
 from zk_executor.worker.installed import Installed
 
 
@@ -22,6 +22,7 @@ def make_fresh() -> None:
     numbers would give every task the same.
     """
     exit_handlers.register_again()
+    tracing.start()
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         with contextlib.suppress(Exception):

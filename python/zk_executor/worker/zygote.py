@@ -44,6 +44,7 @@ from zk_executor.worker import (
     processes,
     shared_adapters,
     task_start,
+    tracing,
     warm_process,
     workload,
 )
@@ -175,6 +176,7 @@ class Zygote:
         if pid == 0:
             self._become_child()
             os.close(read_end)
+            tracing.start()
             workload.child_main(workload_json, self._server, parent, write_end)
         os.close(write_end)
         self._runs[pid] = (dispatch, read_end)
@@ -293,6 +295,7 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
         sys.exit(2)
     shared_adapters.share_adapters()
     task_start.forget_folders(installed.Installed(settings["dag_folders"]))
+    _tell_threads()
     zygote = Zygote(channel, settings["server"], settings["bundle_cleanup_interval"])
     gc.collect()
     gc.freeze()
@@ -302,9 +305,10 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
 
 def _preload(wanted: list[str]) -> None:
     """Import what tasks need. Raises ImportError for what the configuration names."""
-    for name in PRELOAD_OF_SUPERVISOR:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with tracing.deferred():
+        for name in PRELOAD_OF_SUPERVISOR:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     with exit_handlers.kept():
         for name in PRELOAD:
             with contextlib.suppress(ImportError):
@@ -318,6 +322,19 @@ def _preload(wanted: list[str]) -> None:
                 importlib.import_module(name)
             except ImportError as error:
                 raise ImportError(f"cannot import {name}: {error}") from error
+
+
+def _tell_threads() -> None:
+    """A process with several threads is not one to fork: say so, as no task could tell why."""
+    names = sorted(processes.other_threads())
+    if names:
+        print(
+            f"zk-worker: the imports of Airflow's configuration started {len(names)} threads "
+            f"({', '.join(names)}), which forks don't have: what needs them can hang in tasks. "
+            "Look at [secrets], [zk_executor] preload and airflow_local_settings.",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def main() -> None:
