@@ -47,11 +47,16 @@ class FanRun:
     cpu: Mapping[str, float]
     idle_per_s: Mapping[str, float]
     seconds: float
+    worker_faults: int = 0
 
     def cpu_ms(self, family: str) -> float:
         """CPU for each task, without what is used when there are none."""
         busy = self.cpu[family] - self.idle_per_s[family] * self.seconds
         return 1000 * busy / len(self.samples)
+
+    def faults(self) -> float:
+        """Page faults of the worker and its processes for each task."""
+        return self.worker_faults / len(self.samples)
 
     def per_s(self) -> float:
         """Tasks a second, from the first queued to the last ended."""
@@ -76,6 +81,7 @@ def of_fans(runs: Sequence[FanRun], prefix: str = "") -> dict[str, Any]:
     samples = [sample for one in runs for sample in one.samples]
     return {
         f"{prefix}worker_cpu_ms": median((one.cpu_ms("worker") for one in runs), 1),
+        f"{prefix}worker_faults": median((one.faults() for one in runs), 0),
         f"{prefix}api_server_cpu_ms": median((one.cpu_ms("api_server") for one in runs), 1),
         f"{prefix}scheduler_cpu_ms": median((one.cpu_ms("scheduler") for one in runs), 1),
         f"{prefix}worker_idle_cpu_percent": median(

@@ -82,9 +82,11 @@ def _fan(airflow: Airflow, worker: Worker, dag_id: str) -> FanRun:
     time.sleep(settle_s)
     idle_per_s = idle.per_second()
     busy = _Cpu(airflow, worker)
+    faults = worker.page_faults()
     samples = run(airflow, worker, dag_id)
     time.sleep(1)  # the last processes end
-    return FanRun(samples, busy.used(), idle_per_s, busy.seconds())
+    faults = worker.page_faults() - faults
+    return FanRun(samples, busy.used(), idle_per_s, busy.seconds(), faults)
 
 
 class _Cpu:

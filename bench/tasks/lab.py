@@ -65,6 +65,9 @@ class Worker:
     def cpu_seconds(self) -> float:
         return usage.cpu_seconds(usage.family(self.pid))
 
+    def page_faults(self) -> int:
+        return usage.page_faults(usage.family(self.pid))
+
 
 @dataclass
 class Lab:

@@ -34,6 +34,17 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(cpu_ticks(_read(pid, "stat")) for pid in pids) / TICKS
 
 
+def page_faults(pids: Iterable[int]) -> int:
+    """Pages that these processes, and the children that they have waited for, had to be given."""
+    return sum(minor_faults(_read(pid, "stat")) for pid in pids)
+
+
+def minor_faults(stat: str) -> int:
+    """Those of a line of /proc/PID/stat that needed no disk, reaped children's included."""
+    fields = stat.rpartition(")")[2].split()
+    return sum(map(int, fields[7:9])) if len(fields) > 8 else 0
+
+
 def cpu_ticks(stat: str) -> int:
     """User and system time of a line of /proc/PID/stat, that of reaped children included."""
     # The name in parentheses may hold anything; utime is the twelfth field after it.
