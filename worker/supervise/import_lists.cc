@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/supervise/import_lists.h"
 
+#include <nlohmann/json.hpp>
+#include <utility>
+
 #include "common/log.h"
 #include "worker/json_fields.h"
 
@@ -14,13 +17,8 @@ constexpr std::size_t kEntriesMax = 5000;
 
 }  // namespace
 
-ImportLists::ImportLists(Zygote& zygote, EventLoop& loop, const Clock& clock,
-                         std::vector<std::string> dag_folders, Known known)
-    : zygote_(zygote),
-      loop_(loop),
-      clock_(clock),
-      dag_folders_(std::move(dag_folders)),
-      known_(std::move(known)) {}
+ImportLists::ImportLists(Scan scan, const Clock& clock, Known known)
+    : scan_(std::move(scan)), clock_(clock), known_(std::move(known)) {}
 
 const std::string* ImportLists::Find(const DagFile& file) {
   if (!entries_.contains(file) && entries_.size() >= kEntriesMax) return nullptr;
@@ -30,7 +28,7 @@ const std::string* ImportLists::Find(const DagFile& file) {
   if (std::exchange(entry.known, false)) entry.asked = 0;
   ++entry.asked;
   if (!entry.file.empty() && entry.scan == nullptr && clock_.Now() - entry.read_at >= kRetryAfter)
-    Scan(file, entry);
+    Read(file, entry);
   return nullptr;
 }
 
@@ -45,16 +43,13 @@ void ImportLists::Locate(const nlohmann::json& message) {
   auto& entry = found->second;
   entry.file = fields.Text("file");
   entry.bundle_path = fields.Text("bundle_path");
-  if (!entry.known && entry.scan == nullptr) Scan(file, entry);
+  if (!entry.known && entry.scan == nullptr) Read(file, entry);
 }
 
-void ImportLists::Scan(const DagFile& file, Entry& entry) {
-  const nlohmann::json what{{"file", entry.file},
-                            {"bundle_path", entry.bundle_path},
-                            {"dag_folders", dag_folders_}};
+void ImportLists::Read(const DagFile& file, Entry& entry) {
   entry.read_at = clock_.Now();
-  entry.scan = std::make_unique<ImportScan>(
-      zygote_, loop_, what,
+  entry.scan = scan_(
+      {{"file", entry.file}, {"bundle_path", entry.bundle_path}},
       [this, file](ImportScan::Answer answer) { OnScanned(file, std::move(answer)); });
 }
 

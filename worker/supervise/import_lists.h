@@ -2,7 +2,7 @@
 // ImportLists: which installed modules each DAG file imports at its top, as far as is known. A file
 // is read when a task has told where it lies, and again when it has changed.
 //
-// Threads:  the owner's loop. Lifetime: borrows zygote, loop and clock.
+// Threads:  the owner's loop. Lifetime: borrows the clock.
 #pragma once
 
 #include <functional>
@@ -30,8 +30,12 @@ class ImportLists {
   // Called for a list that has become known, with how often it was asked for until then.
   using Known = std::function<void(const std::string& list, int asked)>;
 
-  ImportLists(Zygote& zygote, EventLoop& loop, const Clock& clock,
-              std::vector<std::string> dag_folders, Known known);
+  // Starts to read a file, of which `what` says where it lies. `done` is called once, never from
+  // within, and not after what is returned has died.
+  using Scan =
+      std::function<std::shared_ptr<void>(const nlohmann::json& what, ImportScan::Done done)>;
+
+  ImportLists(Scan scan, const Clock& clock, Known known);
 
   // The list of a file, as JSON text; nullptr as long as it is not known. Looks whether the file
   // has changed.
@@ -45,23 +49,21 @@ class ImportLists {
   struct Entry {
     std::string file;  // empty: no task has told yet
     std::string bundle_path;
-    std::unique_ptr<ImportScan> scan;  // under way
+    std::shared_ptr<void> scan;  // under way
     bool known = false;
     ImportScan::Answer answer;
     TimePoint read_at{};
     TimePoint asked_at{};
     int asked = 0;  // since it is not known
   };
-  void Scan(const DagFile& file, Entry& entry);
+  void Read(const DagFile& file, Entry& entry);
   void OnScanned(const DagFile& file, ImportScan::Answer answer);
 
-  Zygote& zygote_;
-  EventLoop& loop_;
+  const Scan scan_;
   const Clock& clock_;
-  const std::vector<std::string> dag_folders_;
   const Known known_;
   std::map<DagFile, Entry> entries_;
-  std::vector<std::unique_ptr<ImportScan>> ended_;
+  std::vector<std::shared_ptr<void>> ended_;
 };
 
 }  // namespace zkexec

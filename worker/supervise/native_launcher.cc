@@ -40,8 +40,8 @@ NativeLauncher::Options NativeLauncher::Options::Make(const nlohmann::json& hand
   options.idle_children = all.Int("warm_idle_children", options.idle_children, 0);
   options.warm.on = options.on && all.Text("warm", "imports") == "imports";
   options.warm.memory_bytes = all.Integer("warm_memory_mb", 1024, 0, kMegabytesMax) << 20;
-  options.warm.timeout = all.Seconds("import_timeout_s", Duration{30000}) + kImportSlack;
-  options.warm.dag_folders = all.Texts("dag_folders");
+  options.process.timeout = all.Seconds("import_timeout_s", Duration{30000}) + kImportSlack;
+  options.process.dag_folders = all.Texts("dag_folders");
   const auto* found = all.Object("supervise");
   const auto settings = SuperviseSettings::Make(handshake);
   auto status = settings ? all.status() : Status(settings.error());
@@ -71,10 +71,25 @@ NativeLauncher::NativeLauncher(Options options, Zygote& zygote, ExecutionApi* ap
       observer_(observer),
       poller_(loop),
       pace_(clock),
-      warm_(options_.warm, zygote, loop, clock, *this, observer,
-            [this](ForkServer& server) { KeepIdle(server); }) {
+      warm_(options_.warm, WarmParts(), zygote, clock, observer) {
   zygote_.SetForkListener(this);
   loop_.Add(this);
+}
+
+WarmProcesses::Parts NativeLauncher::WarmParts() {
+  WarmProcesses::Parts parts;
+  parts.start = [this](const std::string& list, WarmProcess::Listener listener) {
+    return std::make_unique<PythonWarmProcess>(list, options_.process, zygote_, loop_, clock_,
+                                               *this, std::move(listener));
+  };
+  parts.can_start = [this] { return zygote_.ready(); };
+  parts.scan = [this](nlohmann::json what, ImportScan::Done done) {
+    what["dag_folders"] = options_.process.dag_folders;
+    return std::make_shared<ImportScan>(zygote_, loop_, what, std::move(done));
+  };
+  parts.memory = ProportionalMemory;
+  parts.ready = [this](ForkServer& server) { KeepIdle(server); };
+  return parts;
 }
 
 NativeLauncher::~NativeLauncher() {

@@ -25,6 +25,7 @@
 #include "worker/supervise/memory.h"
 #include "worker/supervise/native_run.h"
 #include "worker/supervise/poller.h"
+#include "worker/supervise/python_warm_process.h"
 #include "worker/supervise/task_spec.h"
 #include "worker/supervise/warm_processes.h"
 #include "worker/zygote.h"
@@ -41,6 +42,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     int idle_children = 1;                 // kept ready by each server in use
     SuperviseSettings settings;
     WarmProcesses::Options warm;
+    PythonWarmProcess::Options process;
 
     // From the zygote's handshake.
     static Options Make(const nlohmann::json& handshake);
@@ -79,6 +81,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     TimePoint replace_at = TimePoint::max();  // when another is forked ahead in its place
     std::int64_t memory = 0;
   };
+  WarmProcesses::Parts WarmParts();
   // Makes a call for a run. What it throws is reported as the run's end.
   void Guard(const std::string& dispatch_id, const std::function<void()>& call);
   void StartNative(const std::string& dispatch_id, const std::string& workload);

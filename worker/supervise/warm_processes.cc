@@ -24,17 +24,14 @@ constexpr Duration kBaseAgain{5'000};
 
 }  // namespace
 
-WarmProcesses::WarmProcesses(Options options, Zygote& zygote, EventLoop& loop, const Clock& clock,
-                             ForkServer::Listener& listener, Observer& observer,
-                             std::function<void(ForkServer&)> ready)
-    : options_(std::move(options)),
+WarmProcesses::WarmProcesses(Options options, Parts parts, ForkServer& zygote, const Clock& clock,
+                             Observer& observer)
+    : options_(options),
+      parts_(std::move(parts)),
       zygote_(zygote),
-      loop_(loop),
       clock_(clock),
-      listener_(listener),
       observer_(observer),
-      ready_(std::move(ready)),
-      lists_(zygote, loop, clock, options_.dag_folders,
+      lists_(parts_.scan, clock,
              [this](const std::string& list, int asked) { Want(list, asked); }),
       pace_(clock) {}
 
@@ -77,7 +74,7 @@ WarmProcess* WarmProcesses::Usable(const std::string& list) {
   const auto found = entries_.find(list);
   if (found == entries_.end() || found->second.current == nullptr) return nullptr;
   auto& entry = found->second;
-  if (entry.current->state() == WarmProcess::State::kImporting) return nullptr;
+  if (entry.current->facts().state == WarmProcess::State::kImporting) return nullptr;
   if (!entry.current->Fresh()) {
     Retire(entry);
     return nullptr;
@@ -98,39 +95,38 @@ void WarmProcesses::Want(const std::string& list, int times) {
 void WarmProcesses::Start(const std::string& list) {
   auto& entry = entries_[list];
   entry.wanted = 0;
-  entry.current = std::make_unique<WarmProcess>(
-      list, options_.dag_folders, options_.timeout, zygote_, loop_, clock_, listener_,
-      WarmProcess::Listener{[this, list](WarmProcess&) { OnSettled(list); },
-                            [this](const nlohmann::json& message) { lists_.Locate(message); }});
+  entry.current = parts_.start(
+      list, {[this, list] { OnSettled(list); },
+             [this](const nlohmann::json& message) { lists_.Locate(message); }});
 }
 
 void WarmProcesses::OnSettled(const std::string& list) {
   auto& entry = entries_[list];
   if (entry.current == nullptr) return;
-  const auto& process = *entry.current;
-  if (process.state() == WarmProcess::State::kFailed) return OnUnfit(list, entry);
+  const auto& facts = entry.current->facts();
+  // It was retired meanwhile, and this is about its predecessor.
+  if (facts.state == WarmProcess::State::kImporting) return;
+  if (facts.state == WarmProcess::State::kFailed) return OnUnfit(list, entry);
   if (list != kNoImports) {
     ShareWith(list, entry);
     if (!entry.same_as.empty()) return;
   }
-  spdlog::info("warm process ready pid={} ms={} imports={}", process.pid(), process.took().count(),
-               list);
+  spdlog::info("warm process ready pid={} ms={} imports={}", facts.pid, facts.took.count(), list);
   observer_.OnWarmProcess("ready");
-  ready_(*entry.current);
+  parts_.ready(*entry.current);
 }
 
 void WarmProcesses::OnUnfit(const std::string& list, Entry& entry) {
-  const auto& process = *entry.current;
+  const auto facts = entry.current->facts();
   const auto imports = nlohmann::json::parse(list);
-  const auto module = process.index() < imports.size()
-                          ? imports[process.index()][0].get<std::string>()
-                          : std::string("none");
+  const auto module = facts.index < imports.size() ? imports[facts.index][0].get<std::string>()
+                                                   : std::string("none");
   spdlog::info("a module is not imported ahead module={} reason={} detail=\"{}\"", module,
-               process.reason(), process.detail());
-  observer_.OnWarmProcess(process.reason());
+               facts.reason, facts.detail);
+  observer_.OnWarmProcess(facts.reason);
   entry.unfit = true;
   entry.unfit_at = clock_.Now();
-  entry.fits = process.index();
+  entry.fits = facts.index;
   if (list == kNoImports) base_again_ = clock_.Now() + kBaseAgain;
   Retire(entry);
   // Those before it are worth as much as they were.
@@ -140,9 +136,9 @@ void WarmProcesses::OnUnfit(const std::string& list, Entry& entry) {
 void WarmProcesses::ShareWith(const std::string& list, Entry& entry) {
   for (const auto& [other, known] : entries_) {
     if (other == list || known.current == nullptr || !known.same_as.empty()) continue;
-    if (known.current->state() != WarmProcess::State::kReady) continue;
-    const bool cheap = other == kNoImports && entry.current->took() < kWorthMin;
-    if (!cheap && known.current->modules() != entry.current->modules()) continue;
+    if (known.current->facts().state != WarmProcess::State::kReady) continue;
+    const bool cheap = other == kNoImports && entry.current->facts().took < kWorthMin;
+    if (!cheap && known.current->facts().modules != entry.current->facts().modules) continue;
     entry.same_as = other;
     observer_.OnWarmProcess(cheap ? "cheap" : "same");
     Retire(entry);
@@ -164,7 +160,11 @@ void WarmProcesses::Retire(Entry& entry) {
 }
 
 void WarmProcesses::LoseAll() {
-  for (auto& [list, entry] : entries_) Retire(entry);
+  for (auto& [list, entry] : entries_) {
+    Retire(entry);
+    // Perhaps it only died with the zygote.
+    entry.unfit = false;
+  }
 }
 
 bool WarmProcesses::Incomplete() const {
@@ -183,14 +183,14 @@ void WarmProcesses::Tick() {
     if (children != children_.end()) children_.erase(children);
     return true;
   });
-  if (Incomplete() && zygote_.ready() && clock_.Now() >= base_again_) Start(kNoImports);
+  if (Incomplete() && parts_.can_start() && clock_.Now() >= base_again_) Start(kNoImports);
   pace_.Try([this] { MeasureMemory(); });
   if (clock_.Now() < next_look_) return;
   next_look_ = clock_.Now() + kLookInterval;
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& entry = it->second;
     const bool importing = entry.current != nullptr &&
-                           entry.current->state() == WarmProcess::State::kImporting;
+                           entry.current->facts().state == WarmProcess::State::kImporting;
     if (importing || it->first == kNoImports || clock_.Now() - entry.used <= kUnusedMax) {
       ++it;
       continue;
@@ -205,7 +205,7 @@ std::size_t WarmProcesses::size() const {
   return static_cast<std::size_t>(
       std::count_if(entries_.begin(), entries_.end(), [](const auto& one) {
         const auto* current = one.second.current.get();
-        return current != nullptr && current->state() == WarmProcess::State::kReady;
+        return current != nullptr && current->facts().state == WarmProcess::State::kReady;
       }));
 }
 
@@ -213,12 +213,12 @@ void WarmProcesses::MeasureMemory() {
   std::vector<std::pair<const std::string, Entry>*> ready;
   for (auto& one : entries_) {
     const auto* current = one.second.current.get();
-    if (current != nullptr && current->state() == WarmProcess::State::kReady) ready.push_back(&one);
+    if (current != nullptr && current->facts().state == WarmProcess::State::kReady) ready.push_back(&one);
   }
   if (ready.empty()) return;
   // One that was never looked at, else the next in turn.
   auto next = std::find_if(ready.begin(), ready.end(), [](const auto* one) {
-    return one->second.measured != one->second.current->pid();
+    return one->second.measured != one->second.current->facts().pid;
   });
   if (next == ready.end()) {
     next = std::find_if(ready.begin(), ready.end(),
@@ -226,8 +226,8 @@ void WarmProcesses::MeasureMemory() {
   }
   auto& [list, entry] = next == ready.end() ? *ready.front() : **next;
   last_measured_ = list;
-  entry.measured = entry.current->pid();
-  entry.memory = ProportionalMemory(entry.measured);
+  entry.measured = entry.current->facts().pid;
+  entry.memory = parts_.memory(entry.measured);
 }
 
 void WarmProcesses::BoundMemory() {
@@ -235,7 +235,7 @@ void WarmProcesses::BoundMemory() {
   memory_ = 0;
   for (auto& one : entries_) {
     const auto* current = one.second.current.get();
-    if (current == nullptr || current->state() != WarmProcess::State::kReady) continue;
+    if (current == nullptr || current->facts().state != WarmProcess::State::kReady) continue;
     memory_ += one.second.memory;  // of its predecessor, until it is looked at itself
     if (one.first != kNoImports) by_use.push_back(&one);
   }

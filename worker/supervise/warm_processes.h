@@ -5,7 +5,7 @@
 //
 // Nobody waits for one: a task that comes while its process is being prepared imports itself.
 //
-// Threads:  the owner's loop. Lifetime: borrows its seams.
+// Threads:  the owner's loop. Lifetime: borrows zygote, clock and observer.
 #pragma once
 
 #include <sys/types.h>
@@ -30,9 +30,17 @@ class WarmProcesses {
   struct Options {
     bool on = true;
     std::int64_t memory_bytes = std::int64_t{1} << 30;
-    // For all imports of one process.
-    Duration timeout{35000};
-    std::vector<std::string> dag_folders;  // where nothing is installed, wherever they lie
+  };
+  // What it is made of, given by its owner.
+  struct Parts {
+    // Starts a process for a list; its events come later.
+    std::function<std::unique_ptr<WarmProcess>(const std::string& list, WarmProcess::Listener)>
+        start;
+    std::function<bool()> can_start;
+    ImportLists::Scan scan;
+    std::function<std::int64_t(pid_t)> memory;
+    // Told of each process that tasks can be forked from; may fork at once.
+    std::function<void(ForkServer&)> ready;
   };
   struct Choice {
     ForkServer& server;
@@ -40,10 +48,9 @@ class WarmProcesses {
     std::string how;
   };
 
-  // `ready` is told of each process that tasks can be forked from; never from within a call.
-  WarmProcesses(Options options, Zygote& zygote, EventLoop& loop, const Clock& clock,
-                ForkServer::Listener& listener, Observer& observer,
-                std::function<void(ForkServer&)> ready);
+  // `zygote` forks what no warm process does.
+  WarmProcesses(Options options, Parts parts, ForkServer& zygote, const Clock& clock,
+                Observer& observer);
 
   Choice Choose(const DagFile& file);
   // One child of the server has ended or failed to come, or one more was asked for.
@@ -87,12 +94,10 @@ class WarmProcesses {
   void BoundMemory();
 
   const Options options_;
-  Zygote& zygote_;
-  EventLoop& loop_;
+  const Parts parts_;
+  ForkServer& zygote_;
   const Clock& clock_;
-  ForkServer::Listener& listener_;
   Observer& observer_;
-  const std::function<void(ForkServer&)> ready_;
   ImportLists lists_;
   std::map<std::string, Entry> entries_;
   std::vector<std::unique_ptr<WarmProcess>> retired_;

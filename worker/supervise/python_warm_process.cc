@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/supervise/warm_process.h"
+#include "worker/supervise/python_warm_process.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -12,41 +12,40 @@
 
 namespace zkexec {
 
-WarmProcess::WarmProcess(std::string imports, const std::vector<std::string>& dag_folders,
-                         Duration timeout, Zygote& zygote, EventLoop& loop, const Clock& clock,
-                         ForkServer::Listener& fork_listener, Listener listener)
-    : imports_(std::move(imports)),
-      loop_(loop),
+PythonWarmProcess::PythonWarmProcess(const std::string& imports, const Options& options,
+                                     Zygote& zygote, EventLoop& loop, const Clock& clock,
+                                     ForkServer::Listener& fork_listener, Listener listener)
+    : loop_(loop),
       clock_(clock),
       fork_listener_(fork_listener),
       listener_(std::move(listener)),
-      deadline_(clock.Now() + timeout) {
+      deadline_(clock.Now() + options.timeout) {
   loop_.Add(this);
   const auto theirs = channel_.OpenPair();
   if (!theirs) {
     // Told at the next turn: the channel is closed.
-    detail_ = theirs.error().message;
+    facts_.detail = theirs.error().message;
     return;
   }
   zygote.Attend({{"op", "warm"},
-                 {"imports", nlohmann::json::parse(imports_, nullptr, false)},
-                 {"dag_folders", dag_folders}},
+                 {"imports", nlohmann::json::parse(imports, nullptr, false)},
+                 {"dag_folders", options.dag_folders}},
                 *theirs);
 }
 
-WarmProcess::~WarmProcess() { loop_.Remove(this); }
+PythonWarmProcess::~PythonWarmProcess() { loop_.Remove(this); }
 
-void WarmProcess::Fork(int child, const Sockets& sockets) {
+void PythonWarmProcess::Fork(int child, const Sockets& sockets) {
   channel_.Send({{"op", "fork"}, {"child", child}, {"fds", sockets.size()}},
                 {sockets.begin(), sockets.end()});
 }
 
-bool WarmProcess::Fresh() const {
-  return state_ == State::kReady && channel_.fd() >= 0 && PathState::AllUnchanged(paths_);
+bool PythonWarmProcess::Fresh() const {
+  return facts_.state == State::kReady && channel_.fd() >= 0 && PathState::AllUnchanged(paths_);
 }
 
-PollSource::Request WarmProcess::Prepare() {
-  const bool importing = state_ == State::kImporting;
+PollSource::Request PythonWarmProcess::Prepare() {
+  const bool importing = facts_.state == State::kImporting;
   if (channel_.fd() < 0) return {-1, 0, importing ? Duration{0} : Duration{60000}};
   Request request{channel_.fd(), POLLIN, Duration{60000}};
   if (importing) {
@@ -57,9 +56,9 @@ PollSource::Request WarmProcess::Prepare() {
   return request;
 }
 
-void WarmProcess::Ready(short revents) {
+void PythonWarmProcess::Ready(short revents) {
   if (channel_.fd() < 0) {
-    if (state_ == State::kImporting) Lose();
+    if (facts_.state == State::kImporting) Lose();
     return;
   }
   if ((revents & POLLOUT) != 0) channel_.Flush();
@@ -70,25 +69,25 @@ void WarmProcess::Ready(short revents) {
     while (channel_.Pop(&message, &fds)) Handle(message, fds);
     if (!open || channel_.broken()) return Lose();
   }
-  if (state_ == State::kImporting && clock_.Now() >= deadline_) {
+  if (facts_.state == State::kImporting && clock_.Now() >= deadline_) {
     // It may be stuck where it does not see that its channel is closed.
-    if (pid_ > 0) kill(pid_, SIGKILL);
+    if (facts_.pid > 0) kill(facts_.pid, SIGKILL);
     channel_.Close();
     Fail("timeout", "its import took too long");
   }
 }
 
-void WarmProcess::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
+void PythonWarmProcess::Handle(const nlohmann::json& message, const std::vector<int>& fds) {
   JsonFields fields(message, "a message of a warm process");
   const auto event = fields.Text("event");
-  const bool importing = state_ == State::kImporting;
+  const bool importing = facts_.state == State::kImporting;
   if (event == "located") {
     listener_.located(message);
   } else if (event == "importing" && importing) {
-    pid_ = fields.Int("pid", 0);
-    index_ = static_cast<std::size_t>(fields.Int("index", 0, 0));
+    facts_.pid = fields.Int("pid", 0);
+    facts_.index = static_cast<std::size_t>(fields.Int("index", 0, 0));
   } else if (event == "unfit" && importing) {
-    index_ = static_cast<std::size_t>(fields.Int("index", 0, 0));
+    facts_.index = static_cast<std::size_t>(fields.Int("index", 0, 0));
     Fail(fields.Text("reason", "unfit"), fields.Text("detail"));
   } else if (event == "ready" && importing) {
     OnReady(message);
@@ -98,11 +97,11 @@ void WarmProcess::Handle(const nlohmann::json& message, const std::vector<int>& 
   for (const int fd : fds) close(fd);
 }
 
-void WarmProcess::OnReady(const nlohmann::json& message) {
+void PythonWarmProcess::OnReady(const nlohmann::json& message) {
   JsonFields fields(message, "a warm process that is ready");
-  pid_ = fields.Int("pid", 0);
-  took_ = Duration{fields.Int("ms", 0, 0)};
-  modules_ = fields.Text("modules");
+  facts_.pid = fields.Int("pid", 0);
+  facts_.took = Duration{fields.Int("ms", 0, 0)};
+  facts_.modules = fields.Text("modules");
   const auto* paths = fields.Array("paths");
   auto status = fields.status();
   if (paths != nullptr) {
@@ -115,24 +114,24 @@ void WarmProcess::OnReady(const nlohmann::json& message) {
   }
   // Whether such a process is fresh nobody could tell.
   if (!status) return Fail("message", status.error().message);
-  state_ = State::kReady;
-  listener_.settled(*this);
+  facts_.state = State::kReady;
+  listener_.settled();
 }
 
-void WarmProcess::Fail(const std::string& reason, const std::string& detail) {
-  state_ = State::kFailed;
-  reason_ = reason;
-  detail_ = detail;
-  listener_.settled(*this);
+void PythonWarmProcess::Fail(const std::string& reason, const std::string& detail) {
+  facts_.state = State::kFailed;
+  facts_.reason = reason;
+  facts_.detail = detail;
+  listener_.settled();
 }
 
-void WarmProcess::Lose() {
+void PythonWarmProcess::Lose() {
   channel_.Close();
-  if (state_ == State::kImporting)
-    return Fail("died", detail_.empty() ? "the process that imported ended" : detail_);
-  if (state_ == State::kFailed) return;
-  state_ = State::kFailed;
-  reason_ = "died";
+  if (facts_.state == State::kImporting)
+    return Fail("died", facts_.detail.empty() ? "the process that imported ended" : facts_.detail);
+  if (facts_.state == State::kFailed) return;
+  facts_.state = State::kFailed;
+  facts_.reason = "died";
   fork_listener_.OnLost(*this);
 }
 
