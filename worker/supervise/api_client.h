@@ -30,8 +30,9 @@ class ApiClient : public ExecutionApi {
     Duration timeout{5000};  // until an answer begins, and for each part of it
     // A longer body counts as no answer. It could not be told to a task anyway.
     std::size_t body_bytes_max = 256u << 20;
-    // Who may sign the server, as Airflow's client decides (python/zk_executor/worker/api_trust.py).
-    // Each file is empty or there; only the system's may go, and then counts for nobody.
+    // Who may sign the server, as Airflow's client decides
+    // (python/zk_executor/worker/api_trust.py). Each file is empty or there; only the system's may
+    // go, and then counts for nobody.
     std::string ca_file;
     std::string server_certificate_file;
     std::string public_ca_file;

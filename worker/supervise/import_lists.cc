@@ -48,9 +48,9 @@ void ImportLists::Locate(const nlohmann::json& message) {
 
 void ImportLists::Read(const DagFile& file, Entry& entry) {
   entry.read_at = clock_.Now();
-  entry.scan = scan_(
-      {{"file", entry.file}, {"bundle_path", entry.bundle_path}},
-      [this, file](ImportScan::Answer answer) { OnScanned(file, std::move(answer)); });
+  entry.scan =
+      scan_({{"file", entry.file}, {"bundle_path", entry.bundle_path}},
+            [this, file](ImportScan::Answer answer) { OnScanned(file, std::move(answer)); });
 }
 
 void ImportLists::OnScanned(const DagFile& file, ImportScan::Answer answer) {

@@ -20,9 +20,9 @@ namespace zkexec {
 class ImportScan : public PollSource {
  public:
   struct Answer {
-    std::string imports = "[]";  // JSON text, as warm processes take it
+    std::string imports = "[]";    // JSON text, as warm processes take it
     std::vector<PathState> paths;  // as long as they are unchanged, so is the answer
-    std::string reason;  // why there is no answer: a fixed word, and the same for people
+    std::string reason;            // why there is no answer: a fixed word, and the same for people
     std::string detail;
   };
   using Done = std::function<void(Answer answer)>;

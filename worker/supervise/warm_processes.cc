@@ -31,8 +31,7 @@ WarmProcesses::WarmProcesses(Options options, Parts parts, ForkServer& zygote, c
       zygote_(zygote),
       clock_(clock),
       observer_(observer),
-      lists_(parts_.scan, clock,
-             [this](const std::string& list, int asked) { Want(list, asked); }),
+      lists_(parts_.scan, clock, [this](const std::string& list, int asked) { Want(list, asked); }),
       pace_(clock) {}
 
 WarmProcesses::Choice WarmProcesses::Choose(const DagFile& file) {
@@ -60,9 +59,9 @@ const std::string& WarmProcesses::Resolve(const std::string& list) {
       now = &entry.same_as;
     } else if (entry.unfit && name != kNoImports) {
       auto shorter = nlohmann::json::parse(name);
-      shorter.erase(shorter.begin() + static_cast<std::ptrdiff_t>(
-                                          std::min(entry.fits, shorter.size() - 1)),
-                    shorter.end());
+      shorter.erase(
+          shorter.begin() + static_cast<std::ptrdiff_t>(std::min(entry.fits, shorter.size() - 1)),
+          shorter.end());
       now = &entries_.try_emplace(shorter.dump()).first->first;
     } else {
       return name;
@@ -95,9 +94,9 @@ void WarmProcesses::Want(const std::string& list, int times) {
 void WarmProcesses::Start(const std::string& list) {
   auto& entry = entries_[list];
   entry.wanted = 0;
-  entry.current = parts_.start(
-      list, {[this, list] { OnSettled(list); },
-             [this](const nlohmann::json& message) { lists_.Locate(message); }});
+  entry.current =
+      parts_.start(list, {[this, list] { OnSettled(list); },
+                          [this](const nlohmann::json& message) { lists_.Locate(message); }});
 }
 
 void WarmProcesses::OnSettled(const std::string& list) {
@@ -189,8 +188,8 @@ void WarmProcesses::Tick() {
   next_look_ = clock_.Now() + kLookInterval;
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& entry = it->second;
-    const bool importing = entry.current != nullptr &&
-                           entry.current->facts().state == WarmProcess::State::kImporting;
+    const bool importing =
+        entry.current != nullptr && entry.current->facts().state == WarmProcess::State::kImporting;
     if (importing || it->first == kNoImports || clock_.Now() - entry.used <= kUnusedMax) {
       ++it;
       continue;
@@ -213,7 +212,8 @@ void WarmProcesses::MeasureMemory() {
   std::vector<std::pair<const std::string, Entry>*> ready;
   for (auto& one : entries_) {
     const auto* current = one.second.current.get();
-    if (current != nullptr && current->facts().state == WarmProcess::State::kReady) ready.push_back(&one);
+    if (current != nullptr && current->facts().state == WarmProcess::State::kReady)
+      ready.push_back(&one);
   }
   if (ready.empty()) return;
   // One that was never looked at, else the next in turn.

@@ -24,7 +24,8 @@ class ImportListsTest : public ::testing::Test {
   ImportListsTest()
       : lists_([this](const nlohmann::json& what,
                       ImportScan::Done done) { return Scan(what, std::move(done)); },
-               clock_, [this](const std::string& list, int asked) {
+               clock_,
+               [this](const std::string& list, int asked) {
                  known_.push_back(list);
                  asked_.push_back(asked);
                }) {
