@@ -169,7 +169,9 @@ void NativeLauncher::ForkFor(const std::string& dispatch_id, ForkServer& server)
 void NativeLauncher::Replace(Child& child) {
   if (child.run.empty() || child.replace_at == TimePoint::max() || child.server == nullptr) return;
   child.replace_at = TimePoint::max();
-  if (!warm_.Retired(*child.server)) KeepIdle(*child.server);
+  // Of the zygote only where it forks all tasks: otherwise it forked this one for want of another.
+  const bool for_want = child.server == &zygote_ && options_.warm.on;
+  if (!for_want && !warm_.Retired(*child.server)) KeepIdle(*child.server);
 }
 
 int NativeLauncher::Fork(ForkServer& server, std::string* why) {

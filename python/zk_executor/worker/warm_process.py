@@ -224,6 +224,7 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
         wake.setblocking(False)
         gc.collect()
         gc.freeze()
+        processes.unmap_clean_file_pages()
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         modules = "\n".join(sorted(sys.modules)).encode()

@@ -299,6 +299,7 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
     zygote = Zygote(channel, settings["server"], settings["bundle_cleanup_interval"])
     gc.collect()
     gc.freeze()
+    processes.unmap_clean_file_pages()
     channel.send({"event": "ready", "pid": os.getpid()})
     zygote.serve()
 
