@@ -11,6 +11,8 @@ from airflow.sdk.exceptions import AirflowException
 from kazoo import exceptions as kazoo
 from kazoo.handlers.threading import KazooTimeoutError
 
+from zk_executor import names
+
 VALUE_BYTES_MAX = 1_000_000
 
 
@@ -139,20 +141,11 @@ def explain(
 
 
 def check_path(path: object, *, conn_id: str) -> str:
-    """The path, if a znode can have it. Errors: ZookeeperInvalidPath."""
-    problem = ""
-    if not isinstance(path, str) or not path.startswith("/"):
-        problem = "a path begins with a slash"
-    elif path != "/" and path.endswith("/"):
-        problem = "a path has no slash at its end"
-    elif any(part in ("", ".", "..") for part in path.split("/")[1:]) and path != "/":
-        problem = "a part of it is empty, . or .."
-    elif any(ord(char) < 32 or 0x7F <= ord(char) <= 0x9F for char in path):
-        problem = "it has a control character"
-    if problem:
+    """The path, if a znode can have it (see names.py). Errors: ZookeeperInvalidPath."""
+    if problem := names.path_problem(path):
         raise ZookeeperInvalidPath(
-            f"ZooKeeper connection {conn_id!r}: {path!r} is no path of a znode: {problem}. "
-            "Write it as /app/config"
+            f"ZooKeeper connection {conn_id!r}: {names.quoted(path)} is no path of a znode: "
+            f"{problem}. Write it as /app/config"
         )
     return str(path)
 

@@ -69,7 +69,7 @@ def test_a_value_that_is_no_text_is_shown_by_its_size() -> None:
         ("a: b: c", "line 1"),
         ("- a", "not a list"),
         ("just text", "not a str"),
-        ({"/a": 1}, "no slash at its beginning"),
+        ({"/a": 1}, "a slash at its beginning"),
         ({"a//b": 1}, "empty"),
         ({"a": {"..": 1}}, "empty, . or .."),
         ({HISTORY: 1}, "versions are kept"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from zk_executor import names
 from zk_executor.exceptions import ZookeeperInvalidValue
 
 Tree = dict[str, bytes]
@@ -24,16 +25,13 @@ HISTORY = ".config-history"
 
 def check_key(key: str) -> str:
     """The key, if a znode can have it. Errors: ZookeeperInvalidValue."""
-    parts = key.split("/") if key else []
-    problem = ""
-    if any(part in ("", ".", "..") for part in parts):
-        problem = "a part of it is empty, . or .. (a key has no slash at its beginning)"
-    elif HISTORY in parts:
+    problem = names.key_problem(key) if key != "" else ""
+    if not problem and HISTORY in key.split("/"):
         problem = f"{HISTORY} is where the versions are kept"
-    elif any(ord(char) < 32 or 0x7F <= ord(char) <= 0x9F for char in key):
-        problem = "it has a control character"
     if problem:
-        raise ZookeeperInvalidValue(f"{key!r} is no key of a configuration: {problem}")
+        raise ZookeeperInvalidValue(
+            f"{names.quoted(key)} is no key of a configuration: {problem}. Write it as db/port"
+        )
     return key
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
 
+from zk_executor import names
 from zk_executor.exceptions import ZookeeperInvalidConnection
 from zk_executor.servers import DEFAULT_PORT, InvalidServers, is_ipv6, parse_servers
 
@@ -72,7 +73,8 @@ def read_login(connection: Any, conn_id: str) -> Login:
 
     def refuse(name: str, value: object, allowed: str) -> ZookeeperInvalidConnection:
         return ZookeeperInvalidConnection(
-            f"ZooKeeper connection {conn_id!r}: {name} = {value!r} is invalid: {allowed}"
+            f"ZooKeeper connection {conn_id!r}: {name} = {names.quoted(value)} is invalid: "
+            f"{allowed}"
         )
 
     def seconds(name: str, default: float) -> float:
@@ -97,8 +99,8 @@ def read_login(connection: Any, conn_id: str) -> Login:
     if len(chroots) > 1:
         raise refuse("chroot", ", ".join(sorted(chroots)), "the fields name different ones")
     chroot = "".join(f"/{text}" for text in chroots)
-    if any(part in ("", ".", "..") for part in chroot.split("/")[1:]):
-        raise refuse("chroot", chroot, "must be a path such as /production")
+    if chroot and (problem := names.path_problem(chroot)):
+        raise refuse("chroot", chroot, f"{problem}. It must be a path such as /production")
     user, password = connection.login or "", connection.password or ""
     if password and not user:
         raise refuse("login", user, "there is a password, so there must be a login")

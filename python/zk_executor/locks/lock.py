@@ -26,6 +26,7 @@ from typing import Any, Literal, TypeVar
 from kazoo.client import KazooClient
 from kazoo.exceptions import InvalidACLError, KazooException, NoAuthError
 
+from zk_executor import names
 from zk_executor.locks import deferral, facts, order
 from zk_executor.locks.errors import (
     ZookeeperLockError,
@@ -321,15 +322,10 @@ def zk_write_lock(path: str, **options: Any) -> ZkLock:
 
 
 def check_path(path: str, kind: str, conn_id: str) -> None:
-    """Errors: ZookeeperLockError for what cannot be a path."""
-    parts = path.split("/")
-    if (
-        not path.startswith("/")
-        or len(path) < 2
-        or any(part in ("", ".", "..") for part in parts[1:])
-        or not path.isprintable()
-    ):
+    """Errors: ZookeeperLockError for what cannot be a path (see names.py), and for the root."""
+    problem = names.path_problem(path) or ("it is the root" if path == "/" else "")
+    if problem:
         raise ZookeeperLockError(
-            f"{kind} (connection {conn_id}): {path!r} is no path of a znode. It begins with a "
-            "slash, does not end with one, and has no empty part, '.' or '..'"
+            f"{kind} (connection {conn_id}): {names.quoted(path)} is no path of a znode: "
+            f"{problem}. Write it as /locks/ledger"
         )

@@ -18,6 +18,8 @@ from typing import Any
 
 from airflow.secrets import BaseSecretsBackend
 
+from zk_executor import names
+
 CONN_ID = "[secrets] backend_kwargs"
 log = logging.getLogger(__name__)
 
@@ -66,9 +68,11 @@ class ZookeeperSecretsBackend(BaseSecretsBackend):
             "config_path": config_path,
         }
         for name, path in self._paths.items():
-            if path is not None and (not path.startswith("/") or path.endswith("/")):
+            problem = names.path_problem(path) if path is not None else ""
+            if problem or path == "/":
                 raise ValueError(
-                    f"{CONN_ID}: {name} = {path!r} is no path: write it as /airflow/connections"
+                    f"{CONN_ID}: {name} = {names.quoted(path)} is no path of a folder: "
+                    f"{problem or 'it is the root'}. Write it as /airflow/connections"
                 )
         self._patience = float(patience)
         self._cache: Any = None
@@ -127,8 +131,6 @@ class ZookeeperSecretsBackend(BaseSecretsBackend):
 
 def candidates(base: str, name: str, team: str | None) -> list[str]:
     """The paths to look at, in this order; none for a name that no znode can have."""
-    if not name or name in (".", "..") or any(ord(char) < 32 for char in name):
-        return []
     quoted = name.replace("%", "%25").replace("/", "%2F")
-    teams = [f"{base}/{team}/{quoted}"] if team and "/" not in team else []
-    return [*teams, f"{base}/{quoted}"]
+    teams = [f"{base}/{team}/{quoted}"] if team and not names.part_problem(team) else []
+    return [path for path in (*teams, f"{base}/{quoted}") if not names.path_problem(path)]
