@@ -10,6 +10,7 @@ from __future__ import annotations
 from airflow.sdk.exceptions import AirflowException
 from kazoo import exceptions as kazoo
 from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.retry import RetryFailedError
 
 from zk_executor import names
 
@@ -44,6 +45,10 @@ class ZookeeperInvalidPath(ZookeeperError):
     """A path that no znode can have."""
 
 
+class ZookeeperInvalidRequest(ZookeeperError):
+    """What no server would do, or what cannot be sent to one. Nothing was done."""
+
+
 class ZookeeperInvalidValue(ZookeeperError):
     """A value, a tree or a YAML text that cannot be used."""
 
@@ -73,6 +78,7 @@ _AWAY = (
     kazoo.ConnectionClosedError,
     kazoo.OperationTimeoutError,
     KazooTimeoutError,
+    RetryFailedError,
 )
 _ANSWERS: tuple[tuple[type[Exception], type[ZookeeperError], str], ...] = (
     (
@@ -112,6 +118,12 @@ _ANSWERS: tuple[tuple[type[Exception], type[ZookeeperError], str], ...] = (
         "the servers refuse the ACL. acl=creator needs a login",
     ),
     (
+        kazoo.BadArgumentsError,
+        ZookeeperInvalidRequest,
+        "the request cannot be made{why}. A name may have a character that servers do not take, or "
+        "a version or an ACL may be none",
+    ),
+    (
         kazoo.NotReadOnlyCallError,
         ZookeeperConnectionError,
         "the server is read-only: it has lost the others of its ensemble",
@@ -129,15 +141,23 @@ def explain(
         return error
     for theirs, ours, text in _ANSWERS:
         if isinstance(error, theirs):
-            return ours(f"{where}: {what}: {text.format(path=path)}")
+            why = f", {error}" if str(error) else ""
+            return ours(f"{where}: {what}: {text.format(path=path, why=why)}")
     if isinstance(error, _AWAY):
         return ZookeeperConnectionError(
-            f"{where}: {what}: no server answered ({type(error).__name__}). Is the ensemble up, "
-            "are the hosts right, and does TLS match? What changes something may have been done "
-            "or not: look before repeating it"
+            f"{where}: {what}: no server answered in time ({type(error).__name__}). Is the "
+            "ensemble up, are the hosts right, and does TLS match? Is there more to do than fits "
+            "into the connection's operation_timeout? What changes something may have been done or "
+            "not: look before repeating it"
         )
-    cause = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
-    return ZookeeperError(f"{where}: {what}: {cause}")
+    return ZookeeperError(f"{where}: {what}: {told(error)}")
+
+
+def told(error: BaseException) -> str:
+    """An exception for people: its text if it is one of ours, else its name and what it says."""
+    if isinstance(error, ZookeeperError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}{f': {error}' if str(error) else ''}"
 
 
 def check_path(path: object, *, conn_id: str) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hook of connection type ``zookeeper``: a started kazoo client, and calls that explain errors.
 
-Threads: any may call; kazoo has its own. None is started before ``get_conn``, and none survives a
-fork: a hook that finds itself in another process makes a client of its own there.
+Threads: any may call, but kazoo's; kazoo has its own. None is started before ``get_conn``, and none
+survives a fork: a hook that finds itself in another process makes a client of its own there.
 Errors: subclasses of ZookeeperError, which name connection, hosts, path and what to do.
 Session: kazoo connects again by itself, with a new session when the old one has expired.
 """
@@ -10,18 +10,19 @@ Session: kazoo connects again by itself, with a new session when the old one has
 from __future__ import annotations
 
 import atexit
-import logging
+import importlib.util
 import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
-from kazoo.client import KazooClient
-from kazoo.exceptions import ConnectionLoss, KazooException
+from kazoo.exceptions import ConnectionClosedError, ConnectionLoss, KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
 from zk_executor.exceptions import (
@@ -35,11 +36,12 @@ from zk_executor.exceptions import (
 )
 from zk_executor.hooks.login import Login, read_login
 from zk_executor.servers import InvalidServers, parse_servers
+from zk_executor.zk import waits
+from zk_executor.zk.client import Client
+from zk_executor.zk.handler import NoAnswer
 
-# At DEBUG kazoo logs requests, and with them logins.
-_kazoo_log = logging.getLogger("zk_executor.kazoo")
-_kazoo_log.setLevel(logging.WARNING)
-_open: weakref.WeakSet[ZookeeperHook] = weakref.WeakSet()
+_PAUSE = 0.1
+_hooks: weakref.WeakSet[ZookeeperHook] = weakref.WeakSet()
 _exit_watched_by = 0
 
 
@@ -59,9 +61,10 @@ class ZookeeperHook(BaseHook):
         super().__init__()
         self.conn_id = conn_id
         self._login = login
-        self._client: KazooClient | None = None
-        self._pid = 0
+        self._client: Client | None = None
+        self._signed_in = False
         self._lock = threading.Lock()
+        _hooks.add(self)
 
     @property
     def login(self) -> Login:
@@ -82,52 +85,59 @@ class ZookeeperHook(BaseHook):
             self._login = login
         return self._login
 
-    def new_client(self) -> KazooClient:
+    def new_client(self) -> Client:
         """A client with the connection's login, not started."""
+        login = self.login
+        _require_sasl(login)
         try:
-            return KazooClient(logger=_kazoo_log, **self.login.client_arguments())
+            return Client(answer_timeout=login.operation_timeout, **login.client_arguments())
         except KazooException as error:
             raise self.explained(error, "/", "connect to") from error
 
-    def get_conn(self) -> KazooClient:
+    def get_conn(self) -> Client:
         """The started client of this hook; the same until it is closed."""
         login = self.login
         with self._lock:
-            if self._client is not None and self._pid != os.getpid():
-                self._client = None  # of the process that forked us: not ours to close
-            if self._client is not None and not self._client._stopped.is_set():
-                return self._client
-            client = self.new_client()
-            try:
-                client.start(timeout=login.connect_timeout)
-                if login.sasl:
-                    # kazoo signs in after it has said that it is connected.
-                    client.exists_async("/").get(timeout=login.operation_timeout)
-            except Exception as error:
-                _end(client)
-                if "puresasl" in str(error) or "pure-sasl" in str(error).lower():
-                    raise ZookeeperAuthError(
-                        f"ZooKeeper connection {self.conn_id!r}: SASL needs the package "
-                        "pure-sasl (and gssapi for Kerberos): pip install pure-sasl"
-                    ) from error
-                raise self.explained(error, login.chroot or "/", "connect to") from error
-            self._client, self._pid = client, os.getpid()
-            _open.add(self)
-            _watch_exit()
+            if self._client is None or self._client._stopped.is_set():
+                self._client = self.new_client()
+                self._client.start_async()
+                self._signed_in = not login.sasl
+                _watch_exit()
+            client = self._client
+        if client.ever_connected and self._signed_in:
             return client
+        try:
+            # Not under the lock: each caller waits for as long as it says, and not for others.
+            if not client.wait_connected(waits.left(login.connect_timeout)):
+                raise NoAnswer("time-out")
+            if login.sasl:
+                # kazoo signs in after it has said that it is connected.
+                client.exists("/")
+        except Exception as error:
+            with self._lock:
+                if self._client is client:
+                    self._client = None
+            client.end(wait=False)
+            raise self.explained(error, login.chroot or "/", "connect to") from error
+        self._signed_in = True
+        return client
 
     def close(self) -> None:
         """Ends the session, if there is one in this process."""
         with self._lock:
             client, self._client = self._client, None
-            if client is not None and self._pid == os.getpid():
-                _end(client)
+            if client is not None:
+                client.end()
 
     def __enter__(self) -> ZookeeperHook:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def within_timeout(self) -> AbstractContextManager[None]:
+        """All calls inside have operation_timeout together, and not each."""
+        return waits.within(self.login.operation_timeout)
 
     def call(self, operation: str, path: str, *args: Any, **kwargs: Any) -> Any:
         """One of kazoo's calls (get, set, create …) on the path; answered in operation_timeout.
@@ -141,19 +151,28 @@ class ZookeeperHook(BaseHook):
         method = getattr(client, f"{operation}_async")
         return self.await_result(lambda: method(path, *args, **kwargs), path, operation)
 
-    def await_result(self, start: Any, path: str, doing: str, *, repeat: bool = True) -> Any:
+    def await_result(
+        self, start: Callable[[], Any], path: str, doing: str, *, repeat: bool = True
+    ) -> Any:
         """What the asynchronous call that ``start`` makes returns. ``repeat`` as in ``call``."""
-        deadline = time.monotonic() + self.login.operation_timeout
+        deadline = time.monotonic() + waits.left(self.login.operation_timeout)
         while True:
-            left = max(0.001, deadline - time.monotonic())
             try:
-                return start().get(timeout=left)
-            except ConnectionLoss as error:
-                if not repeat or time.monotonic() >= deadline:
+                return start().get(timeout=max(0.0, deadline - time.monotonic()))
+            except (ConnectionLoss, ConnectionClosedError) as error:
+                if not repeat or not self._pause_until(deadline):
                     raise self.explained(error, path, doing) from error
                 self.log.info("Connection to ZooKeeper lost in %s %s: once more", doing, path)
             except (KazooException, KazooTimeoutError) as error:
                 raise self.explained(error, path, doing) from error
+
+    def _pause_until(self, deadline: float) -> bool:
+        """Until there is a connection; False if there is none in time."""
+        client = self._client
+        if client is None or client._stopped.is_set():
+            return False
+        time.sleep(max(0.0, min(_PAUSE, deadline - time.monotonic())))
+        return client.wait_connected(deadline - time.monotonic()) and time.monotonic() < deadline
 
     def test_connection(self) -> tuple[bool, str]:
         """For Airflow's button: connects, signs in and reads the chroot."""
@@ -227,17 +246,27 @@ def _executor_servers(conn_id: str) -> Login:
         ) from None
 
 
-def _end(client: KazooClient) -> None:
-    try:
-        client.stop()
-        client.close()
-    except Exception:
-        _kazoo_log.debug("cannot close a client", exc_info=True)
+def _require_sasl(login: Login) -> None:
+    if login.sasl and importlib.util.find_spec("puresasl") is None:
+        raise ZookeeperAuthError(
+            f"ZooKeeper connection {login.conn_id!r}: SASL needs the package pure-sasl (and gssapi "
+            "for Kerberos): pip install 'zk-executor[sasl]'"
+        )
 
 
 def _close_all() -> None:
-    for hook in list(_open):
+    for hook in list(_hooks):
         hook.close()
+
+
+def _after_fork() -> None:
+    """In the child: the parent's clients and threads, and whatever lock they held, are not here."""
+    for hook in list(_hooks):
+        hook._lock = threading.Lock()
+        hook._client = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _watch_exit() -> None:

@@ -37,6 +37,7 @@ from zk_executor.locks.errors import (
 from zk_executor.locks.guard import Guard, Interruption
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.locks.turn import AWAY, PlaceGone, Turn
+from zk_executor.zk import waits
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnLost = Literal["interrupt", "flag"]
@@ -79,7 +80,7 @@ class ZkLock:
         leases: int = 1,
     ) -> None:
         kind = order.KINDS[role]
-        check_path(path, kind, conn_id)
+        check_path(path, kind, conn_id, client)
         if on_lost not in ("interrupt", "flag"):
             raise ZookeeperLockError(f"{kind} {path}: on_lost is interrupt or flag, not {on_lost}")
         if standby < 0 or (standby and role in "rw"):
@@ -115,8 +116,7 @@ class ZkLock:
 
     @property
     def where(self) -> str:
-        given = "a client of its own" if self._given else f"connection {self.conn_id}"
-        return f"{order.KINDS[self.role]} {self.path} ({given})"
+        return f"{order.KINDS[self.role]} {self.path} ({through(self.conn_id, self._given)})"
 
     @property
     def lost(self) -> bool:
@@ -134,7 +134,8 @@ class ZkLock:
         if self._turn is not None:
             raise ZookeeperLockError(f"{self.where} is held by this object already")
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        turn = self.begin()
+        with waits.within(self.timeout):
+            turn = self.begin()
         try:
             verdict = self.explained(lambda: turn.enter(deadline))
             return self.finish(verdict, deadline)
@@ -227,7 +228,7 @@ class ZkLock:
             leases=self.leases,
             owner=facts.owner_id(task),
             facts=task | facts.process_facts(),
-            conn_id=self.conn_id,
+            where=self.where,
             handover=self.handover_timeout,
         )
         return self._turn
@@ -321,11 +322,16 @@ def zk_write_lock(path: str, **options: Any) -> ZkLock:
     return ZkLock(path, role="w", **options)
 
 
-def check_path(path: str, kind: str, conn_id: str) -> None:
+def through(conn_id: str, client: KazooClient | None) -> str:
+    """How ZooKeeper is reached, for messages."""
+    return f"connection {conn_id}" if client is None else "a client of its own"
+
+
+def check_path(path: str, kind: str, conn_id: str, client: KazooClient | None = None) -> None:
     """Errors: ZookeeperLockError for what cannot be a path (see names.py), and for the root."""
     problem = names.path_problem(path) or ("it is the root" if path == "/" else "")
     if problem:
         raise ZookeeperLockError(
-            f"{kind} (connection {conn_id}): {names.quoted(path)} is no path of a znode: "
+            f"{kind} ({through(conn_id, client)}): {names.quoted(path)} is no path of a znode: "
             f"{problem}. Write it as /locks/ledger"
         )
