@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of znodes, kept in the process and kept current by watches.
+"""Values of znodes, kept in the process while they are asked for, and known to be current.
 
-A value is asked for once; from then on ``get`` answers from memory, and a watch brings what is
-new. While there is no connection the last known values are served, and the log says so. After a
-fork the child keeps the values and makes a client of its own when it is first asked.
+A value is asked for once; from then on ``get`` answers from memory until a watch says that it has
+changed, or the connection was lost; the next ``get`` then asks again. So nothing is asked for but
+by somebody who wants the value, in that caller's thread: an outage, a new session or a fork leads
+to no burst of requests, however many names are known. While there is no connection the last known
+values are served, and the log says so. After a fork the child keeps the values and makes a client
+of its own when it is first asked.
 
-Threads: any may call ``get``. kazoo's threads bring what is new; they only touch the table, under
-its lock. None is started before the first ``get``.
+What nobody has asked for during FORGET_AFTER seconds is forgotten, here and by the server, and so
+are the oldest when there are more than NAMES_MAX names or BYTES_MAX bytes.
+
+Threads: any may call ``get``. kazoo's threads only note what is not current any more. None is
+started before the first ``get``.
 Errors: ZnodeUnavailable, for a path that was never read while ZooKeeper was there.
-Session: an expired one is replaced; every known path is then read again.
+Session: makes no difference; an expired one is replaced.
 """
 
 from __future__ import annotations
@@ -16,16 +22,24 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
-from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 
+from zk_executor.zk import waits
+from zk_executor.zk.client import Client
+
 log = logging.getLogger(__name__)
+NAMES_MAX = 10_000
+BYTES_MAX = 64_000_000
+FORGET_AFTER = 3600.0
+_FORGOTTEN_AT_ONCE = 10
 _MOMENT = 0.05
 _caches: weakref.WeakSet[ZnodeCache] = weakref.WeakSet()
 
@@ -34,189 +48,191 @@ class ZnodeUnavailable(Exception):
     """Nobody answers, and the value was never known."""
 
 
-class ZnodeCache:
-    """``make_client`` makes a client that is not started."""
+@dataclass
+class _Known:
+    """value: None if there is no such znode. epoch: as of when it is current."""
 
-    def __init__(self, make_client: Callable[[], KazooClient], *, patience: float = 5.0) -> None:
+    value: bytes | None
+    epoch: int
+    asked: float
+
+    @property
+    def size(self) -> int:
+        return len(self.value or b"")
+
+
+@dataclass
+class _Reading:
+    """A path that somebody reads now; whether a change of it was told meanwhile."""
+
+    readers: int = 0
+    changed: bool = False
+
+
+class ZnodeCache:
+    """``make_client`` makes a client that is not started. clock: seconds, of what was asked."""
+
+    def __init__(
+        self,
+        make_client: Callable[[], Client],
+        *,
+        patience: float = 5.0,
+        names_max: int = NAMES_MAX,
+        bytes_max: int = BYTES_MAX,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._make_client = make_client
         self._patience = patience
-        self._values: dict[str, bytes | None] = {}
+        self._names_max = names_max
+        self._bytes_max = bytes_max
+        self._clock = clock
         self._lock = threading.RLock()
-        self._client: KazooClient | None = None
-        self._pid = 0
-        self._connected = threading.Event()
-        self._was_connected = False  # since this client was started
-        self._current: set[str] = set()
-        self._watches: dict[str, Callable[[Any], None]] = {}
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # asked for last: at the end
+        self._size = 0
+        self._reading: dict[str, _Reading] = {}
+        self._epoch = 0  # another one after each loss of the connection
+        self._client: Client | None = None
         self._away = False
         _caches.add(self)
 
+    def __len__(self) -> int:
+        """How many names are known."""
+        return len(self._known)
+
     def get(self, path: str) -> bytes | None:
-        """The value, or None if there is no such znode. Blocks for a path's first time only."""
-        client = self._started()
-        with self._lock:
-            known = path in self._values
-            if path in self._current:
-                return self._values[path]
-            if known and self._was_connected and not self._connected.is_set():
+        """The value, or None if there is no such znode. Blocks for ``patience`` at most."""
+        with waits.within(self._patience):
+            client = self._started()
+            with self._lock:
+                known = self._known.get(path)
+                if known is not None:
+                    known.asked = self._clock()
+                    self._known.move_to_end(path)
+                    if known.epoch == self._epoch:
+                        return known.value
+            if known is not None and client.ever_connected and not client.connected:
                 self._say_away()
-                return self._values[path]
-        if not self._connected.wait(_MOMENT if self._away else self._patience):
-            self._say_away()
-            if known:
-                return self._values[path]
-            raise ZnodeUnavailable(f"ZooKeeper does not answer, and {path} was never read here")
-        try:
-            self._ask(client, path).wait(self._patience)
-        except (KazooException, KazooTimeoutError) as error:
-            if known:
-                log.warning("%s cannot be read (%r): serving its last known value", path, error)
-                return self._values[path]
-            raise ZnodeUnavailable(f"{path} cannot be read: {error!r}") from error
-        with self._lock:
-            if path in self._values:
-                return self._values[path]
-        raise ZnodeUnavailable(f"{path} cannot be read in {self._patience:g} s")
+                return known.value
+            if not client.wait_connected(waits.left(_MOMENT if self._away else self._patience)):
+                self._say_away()
+                if known is not None:
+                    return known.value
+                raise ZnodeUnavailable("ZooKeeper does not answer, and it was never read here")
+            try:
+                return self._read(client, path)
+            except KazooException as error:
+                if known is not None:
+                    log.warning("%s cannot be read (%r): serving its last value", path, error)
+                    return known.value
+                raise ZnodeUnavailable(f"it cannot be read: {error!r}") from error
 
     def close(self) -> None:
         """Ends the session; the next ``get`` makes another."""
         with self._lock:
             client, self._client = self._client, None
-            mine = self._pid == os.getpid()
-            self._current.clear()
-            self._connected.clear()
-        if client is not None and mine:
-            client.stop()
-            client.close()
+            self._epoch += 1
+        if client is not None:
+            client.end()
 
     def forked(self) -> None:
         """In the child: the parent's client and threads are not here, its values are."""
-        client, self._client = self._client, None
         self._lock = threading.RLock()
-        self._connected = threading.Event()
-        self._was_connected = False
-        self._current = set()
+        self._client = None
+        self._reading = {}
+        self._epoch += 1
         self._away = False
-        if client is not None:
-            _drop_socket(client)
 
-    def _started(self) -> KazooClient:
+    def _started(self) -> Client:
         with self._lock:
-            if self._client is None or self._pid != os.getpid():
-                client = self._make_client()
-                self._client, self._pid = client, os.getpid()
-                self._was_connected = False
-                self._watches = {}
+            if self._client is None:
+                client = self._client = self._make_client()
                 client.add_listener(lambda state: self._on_state(client, state))
                 client.start_async()
             return self._client
 
-    def _on_state(self, client: KazooClient, state: str) -> None:
+    def _read(self, client: Client, path: str) -> bytes | None:
+        """From ZooKeeper, with a watch."""
+        with self._lock:
+            reading = self._reading.setdefault(path, _Reading())
+            reading.readers += 1
+            epoch = self._epoch
+        read = False
+        try:
+            value = self._ask(client, path)
+            read = True
+        finally:
+            # In one step: a change that is told finds the path among those that are read, or known.
+            with self._lock:
+                reading.readers -= 1
+                if not reading.readers:
+                    self._reading.pop(path, None)
+                if read and client is self._client:
+                    epoch = -1 if reading.changed else epoch
+                    self._keep(path, _Known(value, epoch, self._clock()))
+                    self._forget(client)
+        return value
+
+    def _ask(self, client: Client, path: str) -> bytes | None:
+        while True:
+            try:
+                data, _ = client.get(path, watch=self._on_change)
+                return data or b""
+            except NoNodeError:
+                # A watch for its being made; it may have been, just now.
+                if client.exists(path, watch=self._on_change) is None:
+                    return None
+
+    def _keep(self, path: str, known: _Known) -> None:
+        before = self._known.pop(path, None)
+        self._size += known.size - (before.size if before else 0)
+        self._known[path] = known
+
+    def _forget(self, client: Client) -> None:
+        """A few of those that were not asked for in the longest time."""
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            path, oldest = next(iter(self._known.items()))
+            many = len(self._known) > self._names_max or self._size > self._bytes_max
+            if not many and self._clock() - oldest.asked < FORGET_AFTER:
+                return
+            if path in self._reading or len(self._known) == 1:
+                return
+            del self._known[path]
+            self._size -= oldest.size
+            # Under the lock, so that whoever asks for it again does so after this.
+            client.forget(path)
+
+    def _on_change(self, event: Any) -> None:
+        """A watch: kazoo calls it in a thread of its own, with no path after a lost connection."""
+        with self._lock:
+            if event.path in self._reading:
+                self._reading[event.path].changed = True
+            if known := self._known.get(event.path):
+                known.epoch = -1
+
+    def _on_state(self, client: Client, state: str) -> None:
+        """kazoo calls it in its connection thread, which must not be held up."""
         with self._lock:
             if client is not self._client:
                 return
+            back = state == KazooState.CONNECTED and self._away
             if state != KazooState.CONNECTED:
-                self._connected.clear()
-                self._current.clear()
-                if state == KazooState.SUSPENDED and self._values:
-                    self._say_away()
-                return
-            self._was_connected = True
-            self._connected.set()
-            if self._away:
+                self._epoch += 1
+            if back:
                 self._away = False
-                log.warning("ZooKeeper is back: reading %d values again", len(self._values))
-            known = list(self._values)
-        for path in known:
-            self._ask(client, path)
+            known = len(self._known)
+        if back:
+            log.warning("ZooKeeper is back: values are read again when they are asked for")
+        elif state == KazooState.SUSPENDED and known:
+            self._say_away()
 
     def _say_away(self) -> None:
-        if not self._away:
-            self._away = True
+        with self._lock:
+            said, self._away = self._away, True
+        if not said:
             log.warning(
                 "ZooKeeper does not answer: serving the last known values of connections, "
                 "variables and configuration. They may be out of date"
             )
-
-    def _ask(self, client: KazooClient, path: str) -> _Answer:
-        """Reads the path with a watch; what comes goes into the table."""
-        answer = _Answer()
-        watch = self._watch(client, path)
-
-        def got(result: Any) -> None:
-            try:
-                data, _ = result.get(block=False)
-            except NoNodeError:
-                client.exists_async(path, watch=watch).rawlink(missing)
-            except Exception as error:
-                answer.failed(error)
-            else:
-                self._keep(client, path, data or b"")
-                answer.done()
-
-        def missing(result: Any) -> None:
-            try:
-                stat = result.get(block=False)
-            except Exception as error:
-                answer.failed(error)
-                return
-            if stat is not None:  # made meanwhile
-                client.get_async(path, watch=watch).rawlink(got)
-                return
-            self._keep(client, path, None)
-            answer.done()
-
-        client.get_async(path, watch=watch).rawlink(got)
-        return answer
-
-    def _watch(self, client: KazooClient, path: str) -> Callable[[Any], None]:
-        """The same for each read of a path: kazoo then calls it once for a change."""
-
-        def watch(_: Any) -> None:
-            with self._lock:
-                if client is not self._client or not self._connected.is_set():
-                    return  # read again when there is a connection
-            self._ask(client, path)
-
-        with self._lock:
-            return self._watches.setdefault(path, watch)
-
-    def _keep(self, client: KazooClient, path: str, value: bytes | None) -> None:
-        with self._lock:
-            if client is self._client:
-                self._values[path] = value
-                if self._connected.is_set():
-                    self._current.add(path)
-
-
-class _Answer:
-    """That a read has ended."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._error: Exception | None = None
-
-    def done(self) -> None:
-        self._event.set()
-
-    def failed(self, error: Exception) -> None:
-        self._error = error
-        self._event.set()
-
-    def wait(self, timeout: float) -> None:
-        self._event.wait(timeout)
-        if self._error is not None:
-            raise self._error
-
-
-def _drop_socket(client: KazooClient) -> None:
-    """Closes the child's descriptor of the parent's connection; the connection stays."""
-    try:
-        sock = client._connection._socket
-        if sock is not None:
-            os.close(sock.detach())
-    except (AttributeError, OSError):
-        pass
 
 
 def _after_fork() -> None:

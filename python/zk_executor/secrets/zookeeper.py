@@ -12,16 +12,15 @@ Errors: ZookeeperError for a value that was never known; Airflow logs it and ask
 
 from __future__ import annotations
 
-import logging
 from types import SimpleNamespace
 from typing import Any
 
 from airflow.secrets import BaseSecretsBackend
 
 from zk_executor import names
+from zk_executor.zk import waits
 
 CONN_ID = "[secrets] backend_kwargs"
-log = logging.getLogger(__name__)
 
 
 class ZookeeperSecretsBackend(BaseSecretsBackend):
@@ -34,7 +33,7 @@ class ZookeeperSecretsBackend(BaseSecretsBackend):
         connections from here.
     :param variables_path: None: no variables from here.
     :param config_path: for options such as sql_alchemy_conn_secret. None: none from here.
-    :param patience: seconds to wait for ZooKeeper when a value is asked for the first time.
+    :param patience: seconds that a question waits for ZooKeeper at most.
     :param extra: the fields of a connection of type zookeeper: use_tls, ca_file, sasl_mechanism …
 
     A slash in a name is written %2F in ZooKeeper, a percent sign %25.
@@ -95,38 +94,54 @@ class ZookeeperSecretsBackend(BaseSecretsBackend):
         base = self._paths[kind]
         if base is None:
             return None
-        for path in candidates(base, name, team):
-            value = self._read(path)
-            if value is not None:
-                return value
+        with waits.within(self._patience):
+            for path in candidates(base, name, team):
+                value = self._read(path)
+                if value is not None:
+                    return value
         return None
 
     def _read(self, path: str) -> str | None:
-        from zk_executor.secrets.cache import ZnodeCache, ZnodeUnavailable
+        from zk_executor.secrets.cache import ZnodeUnavailable
 
-        if self._cache is None:
-            self._cache = ZnodeCache(self._make_client, patience=self._patience)
+        data = None
         try:
-            data = self._cache.get(path)
+            data = self._started().get(path)
             # A znode that is there only for what is below it has no value.
             return data.decode() if data else None
-        except (ZnodeUnavailable, UnicodeDecodeError) as error:
+        except ZnodeUnavailable as error:
             from zk_executor.exceptions import ZookeeperConnectionError
 
             raise ZookeeperConnectionError(
-                f"ZooKeeper of {CONN_ID} (hosts {self._fields.host}): {path}: {error}. Is the "
-                "ensemble up, and may this login read it?"
+                f"{self._where}: {path}: {error}. Is the ensemble up, and may this login read it?"
             ) from error
+        except UnicodeDecodeError:
+            from zk_executor.exceptions import ZookeeperInvalidValue
+
+            raise ZookeeperInvalidValue(
+                f"{self._where}: {path}: its value is no UTF-8 text, but {len(data or b'')} other "
+                "bytes. Write it anew, as a text"
+            ) from None
+
+    @property
+    def _where(self) -> str:
+        return f"ZooKeeper of {CONN_ID} (hosts {self._fields.host})"
+
+    def _started(self) -> Any:
+        from zk_executor.secrets.cache import ZnodeCache
+
+        if self._cache is None:
+            # No lock, which a fork could leave locked: of two that are made one is used.
+            cache = ZnodeCache(self._make_client, patience=self._patience)
+            self._cache = vars(self).setdefault("_made", cache)
+        return self._cache
 
     def _make_client(self) -> Any:
-        from kazoo.client import KazooClient
-
         from zk_executor.hooks.login import read_login
+        from zk_executor.zk.client import Client
 
-        arguments = read_login(self._fields, CONN_ID).client_arguments()
-        quiet = logging.getLogger("zk_executor.kazoo")
-        quiet.setLevel(logging.WARNING)
-        return KazooClient(logger=quiet, **arguments)
+        login = read_login(self._fields, CONN_ID)
+        return Client(answer_timeout=self._patience, **login.client_arguments())
 
 
 def candidates(base: str, name: str, team: str | None) -> list[str]:
