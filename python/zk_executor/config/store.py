@@ -14,13 +14,14 @@ change arrived, by the record's id, before it tries again.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from kazoo.exceptions import (
     BadVersionError,
@@ -48,7 +49,9 @@ from zk_executor.exceptions import (
     check_value,
 )
 from zk_executor.hooks.zookeeper import ZookeeperHook
+from zk_executor.zk import waits
 
+F = TypeVar("F", bound=Callable[..., Any])
 HISTORY_MAX = 100
 _PRUNED_AT_ONCE = 10
 _OPERATION_BYTES = 64
@@ -64,8 +67,19 @@ class Snapshot:
     versions: dict[str, int]
 
 
+def _in_time(method: F) -> F:
+    """Of all that a method asks for, together, the connection's operation_timeout is the limit."""
+
+    @functools.wraps(method)
+    def limited(self: ConfigStore, *args: Any, **kwargs: Any) -> Any:
+        with self._hook.within_timeout():
+            return method(self, *args, **kwargs)
+
+    return limited  # type: ignore[return-value]
+
+
 class ConfigStore:
-    """The tree below ``root``."""
+    """The tree below ``root``. Each method ends in operation_timeout, or with an error."""
 
     def __init__(self, hook: ZookeeperHook, root: str, *, history_max: int = HISTORY_MAX) -> None:
         self.root = check_path(root, conn_id=hook.conn_id)
@@ -89,14 +103,17 @@ class ConfigStore:
     def head_path(self) -> str:
         return self.path_of(HISTORY)
 
+    @_in_time
     def revision(self) -> int:
         """The newest; 0 if nothing was ever changed through us."""
         return self._read_head()[0]
 
+    @_in_time
     def read(self) -> Snapshot:
         """The whole tree as one transaction left it; empty if there is no root."""
         self._hook.call("sync", self.root)
-        deadline = time.monotonic() + self._hook.login.operation_timeout
+        # The rest of the time is for the round that is under way then.
+        deadline = time.monotonic() + waits.left(self._hook.login.operation_timeout) / 2
         while True:
             before = self._read_head()
             nodes = self._read_nodes()
@@ -113,6 +130,7 @@ class ConfigStore:
                     f"{self.where}: it is changed faster than it can be read. Try again"
                 )
 
+    @_in_time
     def commit(
         self,
         seen: Snapshot,
@@ -158,6 +176,7 @@ class ConfigStore:
                     return entry.revision
                 raise
 
+    @_in_time
     def history(self, limit: int = HISTORY_MAX) -> list[Record]:
         """The records, newest first."""
         try:
@@ -173,6 +192,7 @@ class ConfigStore:
             found.append(self._decode(name, data))
         return found
 
+    @_in_time
     def tree_at(self, revision: int, now: Snapshot | None = None) -> Tree:
         """The tree of an older revision. Errors: ZookeeperNotFound if it is kept no more."""
         now = now or self.read()
@@ -239,10 +259,9 @@ class ConfigStore:
         return nodes
 
     def _each(self, operation: str, keys: list[str]) -> list[Any]:
-        """The answers, asked for all at once; None for what is not there."""
+        """The answers, asked for many at once; None for what is not there."""
         client = self._hook.get_conn()
         method = getattr(client, f"{operation}_async")
-        started = [(self.path_of(key), method(self.path_of(key))) for key in keys]
 
         def finish(path: str, first: Any) -> Any:
             # The call that is under way first; after a lost connection another one.
@@ -254,7 +273,8 @@ class ConfigStore:
             except ZookeeperNotFound:
                 return None
 
-        return [finish(path, first) for path, first in started]
+        paths = [self.path_of(key) for key in keys]
+        return [finish(path, first) for path, first in waits.pipelined(method, paths)]
 
     def _check_size(self, changes: list[Change], data: bytes) -> None:
         size = len(data)

@@ -18,9 +18,12 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
 
 from zk_executor.members.member import Member, group_path
+from zk_executor.zk import waits
 
 log = logging.getLogger(__name__)
 _RECHECK = 60.0
+# Seconds for one answer; a lost connection is told earlier.
+ANSWER = 15.0
 
 
 def list_members(
@@ -33,11 +36,14 @@ def list_members(
     except NoNodeError:
         client.ensure_path(path)
         names = client.get_children(path, watch=watch)
-    asked = [(name, client.get_async(f"{path}/{name}", watch=watch)) for name in sorted(names)]
+
+    def ask(name: str) -> Any:
+        return client.get_async(f"{path}/{name}", watch=watch)
+
     members = {}
-    for name, result in asked:
+    for name, result in waits.pipelined(ask, sorted(names)):
         with suppress(NoNodeError):  # it has left in between
-            members[name] = Member.decode(name, result.get()[0])
+            members[name] = Member.decode(name, waits.answer_of(result, ANSWER)[0])
     return members
 
 
