@@ -12,13 +12,15 @@ whoever has come, and ``<round>/open`` once all had. In a task the key is the DA
 and the owner the task instance, whatever the try: a retry finds its own place, or the barrier open.
 
 Threads, errors: as in lock.py. Session: what a waiting context manager has put there ends with
-its session, and it comes again in the next one; a deferred task's stays. An open barrier stays
-open for its key; rounds that opened more than a day ago are cleared when a new one begins.
+its session, and it comes again in the next one; a deferred task's stays, and its trigger renews it
+every hour. An open barrier stays open for its key. When a new round begins, those that opened more
+than a day ago are swept, and those that never opened and in which nobody has waited for seven days.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,16 +28,24 @@ from threading import Event
 from typing import Any, TypeVar
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError, NotEmptyError
+from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from zk_executor.locks import deferral, facts
 from zk_executor.locks.errors import ZookeeperLockError, ZookeeperLockTimeout
-from zk_executor.locks.lock import check_path
+from zk_executor.locks.lock import check_path, through
 from zk_executor.locks.sessions import close_client, open_client
+from zk_executor.locks.sweep import sweep
 from zk_executor.locks.turn import AWAY, RECHECK
+from zk_executor.zk import waits
 
+log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
-_KEEP_MS = 24 * 3600 * 1000
+# Seconds after which the trigger of a deferred party shows that somebody still waits.
+RENEWED_AFTER = 3600.0
+# Seconds for one answer.
+_ANSWER = 10.0
+# ZooKeeper is asked once at least, however short the timeout.
+_MOMENT = 1.0
 
 
 class ZkBarrier:
@@ -52,7 +62,7 @@ class ZkBarrier:
         timeout: float | None = None,
         deferrable: bool = True,
     ) -> None:
-        check_path(path, "barrier", conn_id)
+        check_path(path, "barrier", conn_id, client)
         if parties < 1:
             raise ZookeeperLockError(f"barrier {path}: parties must be at least 1, not {parties}")
         self.path = path
@@ -65,12 +75,15 @@ class ZkBarrier:
 
     @property
     def where(self) -> str:
-        return f"barrier {self.path} (connection {self.conn_id})"
+        return f"barrier {self.path} ({through(self.conn_id, self._given)})"
 
     def wait(self) -> None:
         """Comes, and waits in this thread until all have."""
-        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        deadline = self._deadline()
         self._with_party(lambda party: party.pass_through(deadline))
+
+    def _deadline(self) -> float | None:
+        return None if self.timeout is None else time.monotonic() + self.timeout
 
     def __enter__(self) -> ZkBarrier:
         self.wait()
@@ -94,7 +107,10 @@ class ZkBarrier:
             raise kind(state["event"].get("message") or f"{self.where}: {status}")
         if not (self.deferrable and deferral.may_defer()):
             return self.wait()
-        party = self._with_party(lambda party: None if party.come(ephemeral=False) else party)
+        deadline = self._deadline()
+        party = self._with_party(
+            lambda party: None if party.come(deadline, ephemeral=False) else party
+        )
         if party is not None:
             raise self._deferred(party)
 
@@ -121,7 +137,8 @@ class ZkBarrier:
         key = self.key or (f"{task['dag_id']}/{task['run_id']}" if task else None)
         if key is None:
             raise ZookeeperLockError(f"{self.where}: outside of a task it needs a key")
-        client = self._given or open_client(self.conn_id)
+        with waits.within(self.timeout):
+            client = self._given or open_client(self.conn_id)
         try:
             return use(_Party(client, self, key, task))
         except KazooException as error:
@@ -145,74 +162,87 @@ class _Party:
         self._facts = task | facts.process_facts()
         self._wake = Event()
 
-    def come(self, *, ephemeral: bool) -> bool:
-        """Shows that this party is here; whether all are. May be repeated."""
+    def come(self, deadline: float | None, *, ephemeral: bool) -> bool:
+        """Shows that this party is here; whether all are. Repeats it while ZooKeeper is away."""
+        while True:
+            try:
+                with waits.within(_left(deadline)):
+                    return self._come(ephemeral)
+            except NoNodeError:
+                log.info("%s was swept at this moment: once more", self.round)
+            except (*AWAY, self._client.handler.timeout_exception) as error:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise ZookeeperLockTimeout(
+                        f"{self._barrier.where}: ZooKeeper gave no answer in time ({error!r}). Is "
+                        "the ensemble up?"
+                    ) from error
+                if not self._client.connected:
+                    self._wake.clear()
+                    self._wake.wait(1.0)
+
+    def _come(self, ephemeral: bool) -> bool:
         client = self._client
-        if client.exists(f"{self.round}/open"):
+        if _ask(client.exists_async, f"{self.round}/open"):
             return True
         self._begin()
         node = f"{self.round}/parties/{self.owner}"
         try:
-            client.create(node, facts.encode(self._facts), ephemeral=ephemeral)
+            _ask(client.create_async, node, facts.encode(self._facts), ephemeral=ephemeral)
         except NodeExistsError:
-            stat = client.exists(node)
+            stat = _ask(client.exists_async, node)
             session = client.client_id
             if stat and stat.ephemeralOwner and session and stat.ephemeralOwner != session[0]:
                 # Of a try of ours whose session is about to end.
                 with suppress(NoNodeError):
-                    client.delete(node)
-                return self.come(ephemeral=ephemeral)
+                    _ask(client.delete_async, node)
+                return self._come(ephemeral)
         # Who came last sees all the others, because its own write came after theirs.
         return open_if_complete(client, self.round, self._barrier.parties)
 
     def pass_through(self, deadline: float | None) -> None:
         self._client.add_listener(self._on_change)
-        passed = False
+        opened = f"{self.round}/open"
         try:
-            while not passed:
+            while True:
                 self._wake.clear()
-                try:
-                    passed = self.come(ephemeral=True)
-                    if passed or self._client.exists(f"{self.round}/open", watch=self._on_change):
+                if self.come(deadline, ephemeral=True):
+                    return
+                with suppress(*AWAY, self._client.handler.timeout_exception):
+                    if _ask(self._client.exists_async, opened, watch=self._on_change):
                         return
-                except AWAY:
-                    if not self._client.connected:
-                        self._wake.wait(1.0)
-                    continue
                 left = RECHECK if deadline is None else deadline - time.monotonic()
                 if left <= 0:
                     raise ZookeeperLockTimeout(self._too_late())
-                self._wake.wait(min(RECHECK, left))
+                self._wake.wait(min(RECHECK, left) if self._client.connected else min(1.0, left))
         finally:
             self._client.remove_listener(self._on_change)
 
     def _begin(self) -> None:
         said = {"kind": "barrier", "parties": self._barrier.parties, "key": self._key}
         try:
-            self._client.create(self.round, facts.encode(said), makepath=True)
-            self._clear_old()
+            _ask(self._client.create_async, self.round, facts.encode(said), makepath=True)
+            sweep(self._client, self._barrier.path, self.round)
+        except NoNodeError as error:
+            raise ZookeeperLockError(
+                f"{self._barrier.where}: the path cannot be made. Does the connection's chroot "
+                "exist?"
+            ) from error
         except NodeExistsError:
-            found = facts.decode(self._client.get(self.round)[0])
+            found = facts.decode(_ask(self._client.get_async, self.round)[0])
             if found != said:
                 raise ZookeeperLockError(
                     f"{self._barrier.where}: this round is of {found.get('parties')} parties, not "
                     f"{self._barrier.parties}; all must say the same"
                 ) from None
-        self._client.ensure_path(f"{self.round}/parties")
-
-    def _clear_old(self) -> None:
-        born = self._client.exists(self.round).ctime
-        for name in self._client.get_children(self._barrier.path):
-            old = f"{self._barrier.path}/{name}"
-            stat = self._client.exists(f"{old}/open")
-            if stat and born - stat.ctime > _KEEP_MS:
-                with suppress(NoNodeError, NotEmptyError):
-                    self._client.delete(old, recursive=True)
+        _ask(self._client.ensure_path_async, f"{self.round}/parties")
 
     def _too_late(self) -> str:
-        here = self._client.get_children(f"{self.round}/parties")
-        with suppress(NoNodeError):
-            self._client.delete(f"{self.round}/parties/{self.owner}")
+        try:
+            here = _ask(self._client.get_children_async, f"{self.round}/parties")
+            with suppress(NoNodeError):
+                _ask(self._client.delete_async, f"{self.round}/parties/{self.owner}")
+        except (*AWAY, self._client.handler.timeout_exception) as error:
+            return f"{self._barrier.where}: not all came in time; ZooKeeper is away ({error!r})"
         return (
             f"{self._barrier.where}: only {len(here)} of {self._barrier.parties} parties came in "
             "time"
@@ -222,12 +252,20 @@ class _Party:
         self._wake.set()
 
 
+def _ask(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return waits.answer_of(call(*args, **kwargs), _ANSWER)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(_MOMENT, deadline - time.monotonic())
+
+
 def open_if_complete(client: KazooClient, round_path: str, parties: int) -> bool:
     """Opens the round if all are there; whether it is open."""
-    if len(client.get_children(f"{round_path}/parties")) < parties:
-        return client.exists(f"{round_path}/open") is not None
+    if len(_ask(client.get_children_async, f"{round_path}/parties")) < parties:
+        return _ask(client.exists_async, f"{round_path}/open") is not None
     with suppress(NodeExistsError):
-        client.create(f"{round_path}/open")
+        _ask(client.create_async, f"{round_path}/open")
     return True
 
 
