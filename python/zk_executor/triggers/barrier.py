@@ -15,6 +15,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
+from zk_executor.exceptions import ZookeeperError, told
+from zk_executor.locks.barrier import RENEWED_AFTER
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
 
 
@@ -52,8 +54,8 @@ class ZookeeperBarrierTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         try:
             event = await self._wait()
-        except KazooException as error:
-            event = {"status": "error", "message": f"{self._where}: {error!r}"}
+        except (KazooException, ZookeeperError) as error:
+            event = {"status": "error", "message": f"{self._where}: {told(error)}"}
         yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
@@ -67,14 +69,15 @@ class ZookeeperBarrierTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         client = await connect(self.conn_id)
         opened = f"{self.round_path}/open"
+        renewed = time.monotonic() - RENEWED_AFTER
         with Changes(client) as changes:
             while True:
                 changes.clear()
                 try:
-                    if await answer(client.exists_async(opened, watch=changes.watch)):
+                    if await answer(client.exists_async, opened, watch=changes.watch):
                         return {"status": "open"}
                     parties = f"{self.round_path}/parties"
-                    here = await answer(client.get_children_async(parties))
+                    here = await answer(client.get_children_async, parties)
                     if len(here) >= self.parties:
                         await self._open(client, opened)
                         return {"status": "open"}
@@ -82,18 +85,27 @@ class ZookeeperBarrierTrigger(BaseTrigger):
                         await self._leave(client)
                         came = f"only {len(here)} of {self.parties} parties came in time"
                         return {"status": "timeout", "message": f"{self._where}: {came}"}
-                    await changes.wait(self.deadline)
+                    changed = await changes.wait(self.deadline)
+                    if not changed and time.monotonic() - renewed >= RENEWED_AFTER:
+                        await self._renew(client)
+                        renewed = time.monotonic()
                 except AWAY:
                     await changes.reconnected()
                 except NoNodeError:
                     return {"status": "error", "message": f"{self._where}: it was deleted"}
 
+    async def _renew(self, client: Any) -> None:
+        """Shows that somebody still waits, so that the round is not swept."""
+        party = f"{self.round_path}/parties/{self.owner}"
+        data, _ = await answer(client.get_async, party)
+        await answer(client.set_async, party, data)
+
     async def _open(self, client: Any, opened: str) -> None:
         with suppress(NodeExistsError):
-            await answer(client.create_async(opened))
+            await answer(client.create_async, opened)
 
     async def _leave(self, client: Any) -> None:
         try:
-            await answer(client.delete_async(f"{self.round_path}/parties/{self.owner}"))
+            await answer(client.delete_async, f"{self.round_path}/parties/{self.owner}")
         except (*AWAY, NoNodeError):
             pass

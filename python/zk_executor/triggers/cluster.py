@@ -7,11 +7,13 @@ Threads: the triggerer's loop. Errors: told in the event. Session: it looks agai
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from kazoo.exceptions import KazooException, NoNodeError
 
+from zk_executor.exceptions import ZookeeperError, told
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
 
 
@@ -57,9 +59,9 @@ class ZookeeperMembersTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         try:
             yield TriggerEvent({"status": "met", "members": await self._wait()})
-        except KazooException as error:
-            where = f"{self.path} (connection {self.conn_id})"
-            yield TriggerEvent({"status": "error", "message": f"members of {where}: {error!r}"})
+        except (KazooException, ZookeeperError) as error:
+            where = f"members of {self.path} (connection {self.conn_id})"
+            yield TriggerEvent({"status": "error", "message": f"{where}: {told(error)}"})
 
     async def _wait(self) -> list[str]:
         client = await connect(self.conn_id)
@@ -67,11 +69,13 @@ class ZookeeperMembersTrigger(BaseTrigger):
             while True:
                 changes.clear()
                 try:
-                    names = await answer(client.get_children_async(self.path, changes.watch))
+                    names = await answer(client.get_children_async, self.path, changes.watch)
                     if is_met(names, self.at_least, self.member, self.present):
                         return sorted(names)
                     await changes.wait()
                 except NoNodeError:
-                    await answer(client.ensure_path_async(self.path))
+                    # Read again at the next round; away at this moment is away as before.
+                    with suppress(*AWAY):
+                        await answer(client.ensure_path_async, self.path)
                 except AWAY:
                     await changes.reconnected()

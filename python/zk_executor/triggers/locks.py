@@ -20,6 +20,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError, NotEmptyError
 
+from zk_executor.exceptions import ZookeeperError, told
 from zk_executor.locks import facts, order
 from zk_executor.locks.turn import KEPT, Overdue
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
@@ -68,15 +69,13 @@ class ZookeeperLockTrigger(BaseTrigger):
         return f"{self.path}/{self.place}"
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        client = self._client = await connect(self.conn_id)
-        with Changes(client) as changes:
-            try:
+        try:
+            client = self._client = await connect(self.conn_id)
+            with Changes(client) as changes:
                 event = await self._wait(client, changes)
-            except KazooException as error:
-                event = {
-                    "status": "error",
-                    "message": f"lock {self.path} (connection {self.conn_id}): {error!r}",
-                }
+        except (KazooException, ZookeeperError) as error:
+            where = f"lock {self.path} (connection {self.conn_id})"
+            event = {"status": "error", "message": f"{where}: {told(error)}"}
         yield TriggerEvent(event)
 
     async def cleanup(self) -> None:
@@ -101,22 +100,21 @@ class ZookeeperLockTrigger(BaseTrigger):
             try:
                 if not synced:
                     # Our server may not have heard yet that the task parked its place.
-                    await answer(client.sync_async(self.path))
+                    await answer(client.sync_async, self.path)
                     synced = True
                 if not await self._keep(client):
                     return {"status": "gone"}
-                places = order.in_order(await answer(client.get_children_async(self.path)))
+                places = order.in_order(await answer(client.get_children_async, self.path))
                 if me not in places:
                     return {"status": "gone"}
                 verdict = order.admit(places, me, self.leases, self.standby)
                 if verdict.holds:
                     await self._grant(client)
                     return {"status": "granted"}
-                watched = [
-                    client.exists_async(f"{self.path}/{name}", watch=changes.watch)
+                stats = [
+                    await answer(client.exists_async, f"{self.path}/{name}", watch=changes.watch)
                     for name in verdict.watch
                 ]
-                stats = [await answer(result) for result in watched]
                 if all(stats) and not await changes.wait(self.deadline):
                     await self._clear_overdue(client, verdict, overdue)
             except AWAY:
@@ -127,14 +125,14 @@ class ZookeeperLockTrigger(BaseTrigger):
     async def _keep(self, client: KazooClient) -> bool:
         """Marks the place as looked after, by this session; False if it is gone."""
         kept = f"{self.node}/{KEPT}"
-        stat = await answer(client.exists_async(kept))
+        stat = await answer(client.exists_async, kept)
         session = client.client_id
         if stat is not None:
             if session is not None and stat.ephemeralOwner == session[0]:
                 return True
             await self._delete(kept)  # of a triggerer before us
         try:
-            await answer(client.create_async(kept, b"", ephemeral=True))
+            await answer(client.create_async, kept, b"", ephemeral=True)
         except NodeExistsError:
             pass
         except NoNodeError:
@@ -142,10 +140,10 @@ class ZookeeperLockTrigger(BaseTrigger):
         return True
 
     async def _grant(self, client: KazooClient) -> None:
-        data, _ = await answer(client.get_async(self.node))
+        data, _ = await answer(client.get_async, self.node)
         said = facts.encode({**facts.decode(data), "state": "granted"})
         # Wakes who is next behind, for whom there may be room too.
-        await answer(client.set_async(self.node, said))
+        await answer(client.set_async, self.node, said)
         await self._delete(f"{self.node}/{KEPT}")
 
     async def _clear_overdue(
@@ -156,7 +154,7 @@ class ZookeeperLockTrigger(BaseTrigger):
             if place is None or place.where != "d":
                 continue
             node = f"{self.path}/{name}"
-            stat = await answer(client.exists_async(node))
+            stat = await answer(client.exists_async, node)
             if stat and overdue.is_overdue(name, stat.numChildren, stat.pzxid, time.monotonic()):
                 self.log.warning("Nobody took over %s in time: clearing it", node)
                 await self._delete(node)
@@ -164,9 +162,9 @@ class ZookeeperLockTrigger(BaseTrigger):
     async def _too_late(self, client: KazooClient) -> str:
         message = f"it was not our turn in time at lock {self.path} (connection {self.conn_id})"
         try:
-            places = order.in_order(await answer(client.get_children_async(self.path)))
+            places = order.in_order(await answer(client.get_children_async, self.path))
             if places and places[0].name != self.place:
-                data, _ = await answer(client.get_async(f"{self.path}/{places[0].name}"))
+                data, _ = await answer(client.get_async, f"{self.path}/{places[0].name}")
                 return f"{message}; it is held by {facts.told(facts.decode(data))}"
         except (*AWAY, NoNodeError):
             pass
@@ -181,6 +179,6 @@ class ZookeeperLockTrigger(BaseTrigger):
         if self._client is None:
             return
         try:
-            await answer(self._client.delete_async(node))
+            await answer(self._client.delete_async, node)
         except (*AWAY, NoNodeError, NotEmptyError):
             pass

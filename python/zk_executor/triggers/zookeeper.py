@@ -131,11 +131,11 @@ class ZnodeChangedTrigger(BaseEventTrigger):
     async def _look(self, client: KazooClient, changes: Changes) -> tuple[bytes | None, Any]:
         while True:
             try:
-                data, stat = await answer(client.get_async(self.node, watch=changes.watch))
+                data, stat = await answer(client.get_async, self.node, watch=changes.watch)
                 return data or b"", stat
             except NoNodeError:
                 # A watch for its being made; it may have been, just now.
-                if await answer(client.exists_async(self.node, watch=changes.watch)) is None:
+                if await answer(client.exists_async, self.node, watch=changes.watch) is None:
                     return None, None
 
     def _is_true(self, data: bytes | None, now: int, since: int | None) -> bool:
