@@ -33,6 +33,7 @@ from zk_executor.exceptions import (
     ZookeeperNotFound,
     check_path,
     explain,
+    told,
 )
 from zk_executor.hooks.login import Login, read_login
 from zk_executor.servers import InvalidServers, parse_servers
@@ -157,8 +158,10 @@ class ZookeeperHook(BaseHook):
         """What the asynchronous call that ``start`` makes returns. ``repeat`` as in ``call``."""
         deadline = time.monotonic() + waits.left(self.login.operation_timeout)
         while True:
+            left = max(0.0, deadline - time.monotonic())
             try:
-                return start().get(timeout=max(0.0, deadline - time.monotonic()))
+                with waits.within(left):  # not only the wait: what is given up is not sent later
+                    return start().get(timeout=left)
             except (ConnectionLoss, ConnectionClosedError) as error:
                 if not repeat or not self._pause_until(deadline):
                     raise self.explained(error, path, doing) from error
@@ -225,7 +228,7 @@ class ZookeeperHook(BaseHook):
         if doing == "connect to" and isinstance(explained, ZookeeperConnectionError):
             explained = ZookeeperConnectionError(
                 f"ZooKeeper connection {self.conn_id!r}: no server of {login.hosts} let us in "
-                f"within {login.connect_timeout:g} s ({error or type(error).__name__}). Is the "
+                f"within {login.connect_timeout:g} s ({told(error)}). Is the "
                 "ensemble up, are the hosts right, and do TLS and SASL match the servers?"
             )
         return explained

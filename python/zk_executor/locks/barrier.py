@@ -137,8 +137,7 @@ class ZkBarrier:
         key = self.key or (f"{task['dag_id']}/{task['run_id']}" if task else None)
         if key is None:
             raise ZookeeperLockError(f"{self.where}: outside of a task it needs a key")
-        with waits.within(self.timeout):
-            client = self._given or open_client(self.conn_id)
+        client = self._given or open_client(self.conn_id)
         try:
             return use(_Party(client, self, key, task))
         except KazooException as error:

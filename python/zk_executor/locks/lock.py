@@ -37,7 +37,6 @@ from zk_executor.locks.errors import (
 from zk_executor.locks.guard import Guard, Interruption
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.locks.turn import AWAY, PlaceGone, Turn
-from zk_executor.zk import waits
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnLost = Literal["interrupt", "flag"]
@@ -134,8 +133,7 @@ class ZkLock:
         if self._turn is not None:
             raise ZookeeperLockError(f"{self.where} is held by this object already")
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        with waits.within(self.timeout):
-            turn = self.begin()
+        turn = self.begin()
         try:
             verdict = self.explained(lambda: turn.enter(deadline))
             return self.finish(verdict, deadline)

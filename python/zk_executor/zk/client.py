@@ -10,8 +10,8 @@ Every request of every kind goes through ``_call``, which
   what is beyond gets ConnectionLoss, and was not done;
 * takes none from the connection thread itself, which could not answer it.
 
-What was asked for in an outage and is not waited for any more when the connection is back is not
-sent: nobody expects its effect then.
+What was asked for in an outage is not sent when the connection is back, if it is not waited for any
+more: after ``answer_timeout``, or the asker's limit (waits.within). Nobody expects its effect then.
 
 A connection thread that ends (kazoo's does after a refused SASL login, and after errors that it
 does not expect) is replaced; the session is then another one, as after an expired one.
@@ -46,6 +46,7 @@ from kazoo.protocol.paths import _prefix_root
 from kazoo.protocol.serialization import int_struct, write_string
 from kazoo.protocol.states import KeeperState
 
+from zk_executor.zk import waits
 from zk_executor.zk.handler import Handler, NoAnswer
 
 # Without a connection so many wait for one; each is a caller's thread, or was given up.
@@ -159,6 +160,7 @@ class Client(KazooClient):
         if problem := self._problem_of(request):
             async_object.set_exception(problem)
             return False
+        async_object.until = time.monotonic() + waits.left(self.answer_timeout)
         with self._asking:
             return super()._call(request, async_object)
 
@@ -192,10 +194,11 @@ class Client(KazooClient):
         super()._session_callback(state)
 
     def _drop_given_up(self) -> None:
+        now = time.monotonic()
         with self._asking:
             for _ in range(len(self._queue)):
                 request, result = self._queue.popleft()
-                if getattr(result, "given_up", False):
+                if result is not None and (result.given_up or result.until < now):
                     result.set_exception(ConnectionLoss("given up before it was sent"))
                 else:
                     self._queue.append((request, result))

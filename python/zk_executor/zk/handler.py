@@ -71,11 +71,12 @@ class Wakeups:
 
 
 class Result(AsyncResult):
-    """kazoo's result; ``given_up``: whoever waited for it does no more."""
+    """kazoo's result. given_up: whoever waited for it does no more; until: nor at this time."""
 
     def __init__(self, handler: Handler) -> None:
         super().__init__(handler, threading.Condition, NoAnswer)
         self.given_up = False
+        self.until = float("inf")  # by time.monotonic()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         if not block:
