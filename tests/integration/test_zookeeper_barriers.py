@@ -149,7 +149,7 @@ def test_waiting_ends_with_its_timeout_in_an_outage(own_zookeeper: ZooKeeperServ
             thread.join(60)
             assert ended, "it waits for longer than its timeout"
             assert isinstance(ended[0], ZookeeperLockTimeout)
-            assert "a client of its own" in str(ended[0]) and "default" not in str(ended[0])
+            assert "a client that was given" in str(ended[0]) and "default" not in str(ended[0])
     client.end()
     own_zookeeper.start()
     plain.stop()
@@ -161,7 +161,7 @@ def test_a_message_names_the_connection_or_says_that_a_client_was_given(
 ) -> None:
     given = connect()
     for options, says in (
-        ({"client": given}, "a client of its own"),
+        ({"client": given}, "a client that was given"),
         ({"conn_id": conn_id}, "connection zk_test"),
     ):
         for contender in (
@@ -171,7 +171,5 @@ def test_a_message_names_the_connection_or_says_that_a_client_was_given(
             with zk_lock("/told/lock", client=given), pytest.raises(ZookeeperLockError) as caught:
                 contender.__enter__()
             assert says in str(caught.value) and "zookeeper_default" not in str(caught.value)
-        with pytest.raises(ZookeeperLockError, match=says):
-            zk_lock("no-slash", **options)
     with pytest.raises(NoNodeError):
         shared_client(conn_id).get("/not-there")

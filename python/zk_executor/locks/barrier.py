@@ -32,7 +32,7 @@ from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
 from zk_executor.locks import deferral, facts
 from zk_executor.locks.errors import ZookeeperLockError, ZookeeperLockTimeout
-from zk_executor.locks.lock import check_path, through
+from zk_executor.locks.lock import check_path
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.locks.sweep import sweep
 from zk_executor.locks.turn import AWAY, RECHECK
@@ -62,7 +62,7 @@ class ZkBarrier:
         timeout: float | None = None,
         deferrable: bool = True,
     ) -> None:
-        check_path(path, "barrier", conn_id, client)
+        check_path(path, "barrier", conn_id)
         if parties < 1:
             raise ZookeeperLockError(f"barrier {path}: parties must be at least 1, not {parties}")
         self.path = path
@@ -75,7 +75,8 @@ class ZkBarrier:
 
     @property
     def where(self) -> str:
-        return f"barrier {self.path} ({through(self.conn_id, self._given)})"
+        given = "a client that was given" if self._given else f"connection {self.conn_id}"
+        return f"barrier {self.path} ({given})"
 
     def wait(self) -> None:
         """Comes, and waits in this thread until all have."""

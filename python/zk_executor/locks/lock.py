@@ -79,7 +79,7 @@ class ZkLock:
         leases: int = 1,
     ) -> None:
         kind = order.KINDS[role]
-        check_path(path, kind, conn_id, client)
+        check_path(path, kind, conn_id)
         if on_lost not in ("interrupt", "flag"):
             raise ZookeeperLockError(f"{kind} {path}: on_lost is interrupt or flag, not {on_lost}")
         if standby < 0 or (standby and role in "rw"):
@@ -115,7 +115,8 @@ class ZkLock:
 
     @property
     def where(self) -> str:
-        return f"{order.KINDS[self.role]} {self.path} ({through(self.conn_id, self._given)})"
+        given = "a client that was given" if self._given else f"connection {self.conn_id}"
+        return f"{order.KINDS[self.role]} {self.path} ({given})"
 
     @property
     def lost(self) -> bool:
@@ -226,9 +227,10 @@ class ZkLock:
             leases=self.leases,
             owner=facts.owner_id(task),
             facts=task | facts.process_facts(),
-            where=self.where,
+            conn_id=self.conn_id,
             handover=self.handover_timeout,
         )
+        self._turn.where = self.where
         return self._turn
 
     def finish(self, verdict: order.Verdict, deadline: float | None) -> int:
@@ -320,16 +322,11 @@ def zk_write_lock(path: str, **options: Any) -> ZkLock:
     return ZkLock(path, role="w", **options)
 
 
-def through(conn_id: str, client: KazooClient | None) -> str:
-    """How ZooKeeper is reached, for messages."""
-    return f"connection {conn_id}" if client is None else "a client of its own"
-
-
-def check_path(path: str, kind: str, conn_id: str, client: KazooClient | None = None) -> None:
+def check_path(path: str, kind: str, conn_id: str) -> None:
     """Errors: ZookeeperLockError for what cannot be a path (see names.py), and for the root."""
     problem = names.path_problem(path) or ("it is the root" if path == "/" else "")
     if problem:
         raise ZookeeperLockError(
-            f"{kind} ({through(conn_id, client)}): {names.quoted(path)} is no path of a znode: "
+            f"{kind} (connection {conn_id}): {names.quoted(path)} is no path of a znode: "
             f"{problem}. Write it as /locks/ledger"
         )

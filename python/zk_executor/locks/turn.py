@@ -92,7 +92,7 @@ class Turn:
         leases: int = 1,
         owner: str,
         facts: Mapping[str, Any],
-        where: str = "",
+        conn_id: str = "",
         handover: float = 300.0,
     ) -> None:
         self.client = client
@@ -102,7 +102,7 @@ class Turn:
         self.owner = owner
         self.nonce = facts_of.new_nonce()
         self.place: order.Place | None = None
-        self.where = where or f"{order.KINDS[role]} {path}"
+        self.where = f"{order.KINDS[role]} {path} (connection {conn_id or 'none'})"
         self.claimed = 0.0  # when the write that claimed it was sent, by guard.now()
         self._facts = dict(facts)
         self._kind = {"kind": order.KINDS[role]} | ({"leases": leases} if role == "s" else {})
