@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -74,6 +76,34 @@ def test_an_ipv6_address_in_a_uri_is_a_server() -> None:
     uri = "zookeeper://[2001:db8::7]:2182/production"
     login = read_login(Connection(conn_id="six", uri=uri), "six")
     assert login.address == "[2001:db8::7]:2182/production"
+
+
+FORMS = re.findall(
+    r"^\| `((?:zookeeper:|\{).*)` \| `(.*)` \|$",
+    (Path(__file__).resolve().parents[2] / "docs/configuration-in-zookeeper.md").read_text(),
+    re.MULTILINE,
+)
+
+
+def test_the_document_names_forms_of_a_connection() -> None:
+    assert len(FORMS) == 7
+
+
+@pytest.mark.parametrize(("value", "address"), FORMS)
+def test_a_documented_form_of_a_connection_works_in_the_environment(
+    monkeypatch, value, address
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ZOOKEEPER_DEFAULT", value)
+    login = ZookeeperHook().login
+    assert login.address == address
+    if "password" in value:
+        assert (login.user, login.session_timeout) == ("user", 20.0)
+
+
+def test_the_form_that_the_document_warns_of_does_not_work(monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MY_ZK", "zookeeper://zk1:2181,zk2:2181/prod")
+    with pytest.raises(Exception, match="isn't defined|Port could not be cast"):
+        _ = ZookeeperHook("my_zk").login
 
 
 def test_without_a_connection_the_executors_servers_are_asked(monkeypatch) -> None:
