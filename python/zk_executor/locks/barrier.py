@@ -234,7 +234,9 @@ class _Party:
                     f"{self._barrier.where}: this round is of {found.get('parties')} parties, not "
                     f"{self._barrier.parties}; all must say the same"
                 ) from None
-        _ask(self._client.ensure_path_async, f"{self.round}/parties")
+        # Not with what is above it: if the round was swept just now, it has to be made anew.
+        with suppress(NodeExistsError):
+            _ask(self._client.create_async, f"{self.round}/parties")
 
     def _too_late(self) -> str:
         try:
