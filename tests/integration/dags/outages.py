@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks for thousands of variables, has a thousand watchers, and waits deferred for a moment."""
+"""Asks for thousands of variables, has hundreds of watchers, and waits deferred for a moment."""
 
 from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
-from airflow.sdk import DAG, Asset, AssetWatcher, Variable, task
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, Variable, task
 
 from zk_executor.triggers.zookeeper import ZnodeChangedTrigger
 
@@ -34,8 +35,21 @@ with DAG("outages_one", schedule=None, catchup=False, params={"name": "missing1"
 
     one()
 
+
+class Moment(BaseOperator):
+    """Waits deferred, with a trigger that has nothing to do with ZooKeeper."""
+
+    def execute(self, context: Any) -> None:
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=2)), method_name="ended")
+
+    def ended(self, context: Any, event: Any = None) -> None:
+        pass
+
+
+# A retry: Airflow fails a deferred task whose trigger fires before its scheduler has noted the
+# deferral.
 with DAG("outages_deferred", schedule=None, catchup=False):
-    TimeDeltaSensor(task_id="moment", delta=timedelta(seconds=1), deferrable=True)
+    Moment(task_id="moment", retries=2, retry_delay=timedelta(0))
 
 with DAG(
     "outages_watched",
