@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -31,6 +32,10 @@ ENDING_THREADS = ("libscipy_openblas", "libopenblas")
 # Threads by name that a fork goes on without. What they do, give memory back, jemalloc then does
 # in the thread that frees.
 DISPENSABLE_THREADS = {"jemalloc_bg_thd": "libarrow"}
+
+# A thread that Python has joined is there a moment longer.
+_LOOKS_FOR_THREADS = 10
+_LOOK_INTERVAL_S = 0.005
 
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
@@ -114,6 +119,17 @@ def _threads_that_stay() -> list[str]:
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
+    names: list[str] = []
+    for attempt in range(_LOOKS_FOR_THREADS):
+        if attempt:
+            time.sleep(_LOOK_INTERVAL_S)
+        names = _thread_names(maps)
+        if not names:
+            break
+    return names
+
+
+def _thread_names(maps: str) -> list[str]:
     names = []
     for thread in _numbers("/proc/self/task") - {os.getpid()}:
         with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:
