@@ -39,7 +39,7 @@ import os
 import site
 
 site.PREFIXES.append(os.path.join(os.environ["AIRFLOW_HOME"], "prefix"))
-site.addsitedir(site.getsitepackages()[-1])
+site.addsitedir(os.environ["HAZARDS_PACKAGES"])
 """
 
 
@@ -85,8 +85,8 @@ class Lab:
         options: Mapping[str, str] | None = None,
     ) -> None:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        self._packages = home / "prefix" / "lib" / version / "site-packages"
-        self._start = home / "start"
+        self._packages = home.resolve() / "prefix" / "lib" / version / "site-packages"
+        self._start = home.resolve() / "start"
         dags = self._packages / "dags"
         self.stack = AirflowStack(
             home,
@@ -97,6 +97,7 @@ class Lab:
                 "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
                 "HAZARDS_SOCKETS": str(sockets),
                 "HAZARDS_DATABASE": connection,
+                "HAZARDS_PACKAGES": str(self._packages),
                 "PYTHONPATH": str(self._start),
                 **(options or {}),
             },
@@ -147,16 +148,16 @@ class Lab:
         (self._start / "sitecustomize.py").write_text(SITE)
         shutil.copytree(HERE / "installed", self._packages, dirs_exist_ok=True)
         shutil.copytree(HERE / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-        for value in (OLD, NEW):
-            (dags / f"linked-{value.split()[0]}").mkdir()
-            module = dags / f"linked-{value.split()[0]}" / "values.py"
-            module.write_text(f"VALUE = {_word(value)!r}\n")
+        for moment in (OLD, NEW):
+            # Not in the DAG folder, where Airflow takes a link to a folder beside it for a loop.
+            release = home / _word(moment)
+            release.mkdir()
+            write_aged(release / "values.py", f"VALUE = {_word(moment)!r}\n")
         self._link(OLD)
         shutil.copy(self._client_library, home / "data" / "client.so")
         self._write_data(OLD)
-        for path in dags.rglob("*.py"):
-            age = path.stat().st_mtime - AGE_SECONDS
-            os.utime(path, (age, age))
+        for path in dags.glob("*.py"):
+            write_aged(path, path.read_text())
 
     def _write_data(self, moment: str) -> None:
         import pyarrow  # noqa: PLC0415
@@ -174,7 +175,7 @@ class Lab:
 
     def _link(self, moment: str) -> None:
         new = self.stack.dags / "linked-new"
-        new.symlink_to(f"linked-{moment.split()[0]}")
+        new.symlink_to(self.stack.home / _word(moment))
         new.rename(self.stack.dags / "linked")
 
     def edit(self) -> None:
@@ -265,6 +266,13 @@ class Lab:
         )
         self.worker.drain()
         return Hang(kill, ended.state, self.worker.process.wait(60))
+
+
+def write_aged(path: Path, text: str) -> None:
+    """Write a file that is older than its bytecode will be."""
+    path.write_text(text)
+    then = path.stat().st_mtime - AGE_SECONDS
+    os.utime(path, (then, then))
 
 
 def _word(moment: str) -> str:

@@ -197,7 +197,7 @@ def test_tasks_were_forked_from_warm_processes(native: Outcome) -> None:
     assert native.forked_from_warm >= 2 * TASKS_OF_A_ROUND
     parents = {one.hazard: one.parent for one in native.seen}
     for module, hazard in (
-        *(("pandas", "random_in_task"), ("numpy", "random_at_top"), ("polars", "polars_threads")),
+        *(("pandas", "random_in_task"), ("numpy", "random_at_top"), ("pandas", "files_read")),
         *(("pyarrow", "arrow_threads"), ("grpc", "grpc_channel"), ("numpy", "seeded_at_top")),
         *(("hazards_exit", "exit_of_installed"), ("psycopg2", "database_connection")),
     ):
@@ -207,6 +207,9 @@ def test_tasks_were_forked_from_warm_processes(native: Outcome) -> None:
     # An import that connects is made by each task itself.
     assert "hazards_client" not in parents["installed_client"]
     assert "module=hazards_client reason=descriptors" in native.worker_log
+    # Its thread would be in no task.
+    assert "polars" not in parents["polars_threads"]
+    assert "module=polars reason=threads" in native.worker_log
     # Set before numpy is imported, or the variable has no effect.
     assert "numpy" not in parents["environment_at_top"]
     assert "numpy" not in parents["environment_in_helper"]
