@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -202,8 +203,12 @@ class Lab:
         found.seen = outcome.read(lines, when)
         for one in found.of("exit_at_top"):
             one.values["left"] = [path for path in one.values["folders"] if os.path.exists(path)]
+            for path in one.values["left"]:
+                shutil.rmtree(path)
         for one in found.of("child_process"):
             one.values["left"] = is_running(one.values["child"])
+            if one.values["left"]:
+                os.kill(one.values["child"], signal.SIGKILL)
         if self.worker:
             warm = counted(self.worker.http, "zkexec_worker_forked_total", 'from="warm"')
             found.forked_from_warm = warm
