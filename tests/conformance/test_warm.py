@@ -193,7 +193,7 @@ def settle(supervised: Supervised, file: str = "dag.py", runs: int = 12) -> list
 def imported_ahead(events: list[str]) -> list[str]:
     """The modules in the title of the process of which a task was forked."""
     (line,) = (event for event in events if event.startswith("from "))
-    title, _, names = line.removeprefix("from ").partition(" -- ")
+    title, _, names = line.removeprefix("from ").partition(" --")
     assert title == "zk-worker warm", line
     return names.split()
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # The exceptions: libraries whose threads may be there when a process is forked. Each by a part of
-# the name of its file, as it is mapped; tests/hazards shows a fork of each to be safe.
+# the name of its file, as it is mapped; test_leftovers.py shows a fork of each to be safe.
 #
 # Threads that end before a fork, by a handler of their own, and come again when they are needed.
 ENDING_THREADS = ("libscipy_openblas", "libopenblas")

@@ -91,8 +91,8 @@ EXPECTED = {
     "surroundings": SURROUNDINGS,
     "thread_at_top": {"alive": True, "answer": 2, "pool": [3, 5]},
 }
-# What LocalExecutor's tasks have less: its process has imported multiprocessing, and made finalizers,
-# before it forks a task, and the task forgets what its parent had registered for the exit.
+# What LocalExecutor's tasks have less: its process has imported multiprocessing, and has made
+# finalizers, before it forks a task, and a task forgets what its parent registered for the exit.
 LOCAL_LACKS = {
     "child_process": {"left": True},
     "exit_at_top": {"after": ["atexit of the file", "atexit of the task"], "left": DIFFERENT},
