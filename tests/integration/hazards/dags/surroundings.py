@@ -23,7 +23,9 @@ with DAG("surroundings"):
         handled = {
             signal.Signals(number).name: str(signal.getsignal(number)).split(" at ")[0]
             for number in signal.valid_signals()
+            # LocalExecutor's tasks have the scheduler's handler of SIGQUIT.
             if number in signal.Signals.__members__.values()
+            and number != signal.SIGQUIT
             and signal.getsignal(number) not in (signal.SIG_DFL, None)
         }
         see(
@@ -42,7 +44,6 @@ with DAG("surroundings"):
                 for name in ("airflow", "pandas", "pyarrow", "httpx", "sqlalchemy")
             },
             warnings=WARNINGS_AT_TOP,
-            argv=sys.argv[1:],
             hooks=[sys.excepthook is sys.__excepthook__, sys.gettrace() is None],
             streams=[sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()],
             line_buffering=[sys.stdout.line_buffering, sys.stderr.line_buffering],
