@@ -96,6 +96,8 @@ class Lab:
             parallelism=16,
             options={
                 "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+                # Whose file ends its process is not tried again for minutes.
+                "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
                 "HAZARDS_SOCKETS": str(sockets),
                 "HAZARDS_DATABASE": connection,
                 "HAZARDS_PACKAGES": str(self._packages),
