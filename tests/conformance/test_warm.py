@@ -358,6 +358,17 @@ def test_what_an_import_registered_for_the_exit_is_done_by_each_task(supervised,
     assert [mark.read_text().split().count(pid) for pid in pids] == [1, 1]
 
 
+def test_exception_that_nobody_catches_is_told_as_without_a_warm_process(tmp_path, folder):
+    body = "sys.excepthook(ValueError, ValueError('words'), None)"
+    told = []
+    for warm in ("imports", "off"):
+        with started(tmp_path / warm, WARM=warm) as supervised:
+            write(supervised.dags / "dag.py", dag(body, "import moment\nimport sys"))
+            events = settle(supervised) if warm == "imports" else supervised.run("say").events
+            told.append("Unhandled exception" in events)
+    assert told == [True, True]
+
+
 def test_file_that_can_not_be_read_as_source_is_parsed_by_each_task(supervised):
     write(supervised.dags / "dag.py", dag("print('ran')", "import moment"))
     settle(supervised)

@@ -75,7 +75,7 @@ class State:
         known = before.descriptors
         changed = [what for fd, what in self.descriptors.items() if known.get(fd) != what]
         if changed:
-            return "descriptors", ", ".join(changed)
+            return "descriptors", ", ".join(filter(None, changed))
         if self.finalizers > before.finalizers:
             return "finalizers", "something is to be taken away at exit"
         for name, value in self.plain.items():

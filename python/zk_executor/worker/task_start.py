@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from typing import Any
 
 from zk_executor.worker import exit_handlers, tracing
 from zk_executor.worker.installed import Installed
+
+_hooks: list[Any] = []
 
 
 def make_fresh() -> None:
@@ -22,6 +25,8 @@ def make_fresh() -> None:
     numbers would give every task the same.
     """
     exit_handlers.register_again()
+    if _hooks:
+        sys.excepthook = _hooks[-1]
     tracing.start()
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
@@ -31,6 +36,14 @@ def make_fresh() -> None:
     if torch is not None:
         with contextlib.suppress(Exception):
             torch.seed()
+
+
+def keep_exception_hook() -> None:
+    """
+    Call before the first fork, when Airflow's logging is set up: what it made tell of exceptions
+    that nobody catches. Airflow's task takes its parent's away before it sets up its own.
+    """
+    _hooks.append(sys.excepthook)
 
 
 def forget_folders(installed: Installed) -> None:

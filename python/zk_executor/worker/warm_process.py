@@ -92,6 +92,7 @@ class WarmProcess:
             # As in a task: modules may keep the stream that they find.
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         supervisor._configure_logs_over_json_channel(self._log_fd)
+        task_start.keep_exception_hook()
         # As each task does at its start. Done before a fork, it also spares each fork the care for
         # the pools of database connections, which costs it 2 ms.
         supervisor.block_orm_access()
