@@ -48,3 +48,31 @@ def test_what_folders_of_dags_held_is_forgotten(tmp_path: Path) -> None:
     task_start.forget_folders(Installed([]))
     assert ours not in sys.path_importer_cache
     assert installed in sys.path_importer_cache
+
+
+FINALIZE = """
+import atexit, os, tempfile, weakref
+from zk_executor.worker import task_start
+class Thing: pass
+thing = Thing()
+weakref.finalize(thing, print, "of the parent")
+if os.fork() == 0:
+    atexit._clear()  # as Airflow's task
+    task_start.make_fresh()
+    weakref.finalize(thing, print, "of the task", flush=True)
+    folder = tempfile.TemporaryDirectory()
+    print(folder.name, flush=True)
+    atexit._run_exitfuncs()
+    os._exit(0)
+os.wait()
+os._exit(0)
+"""
+
+
+def test_finalizers_of_a_task_run_at_its_exit_and_those_of_its_parent_do_not() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FINALIZE], stdout=subprocess.PIPE, check=True, text=True
+    )
+    folder, *others = done.stdout.splitlines()
+    assert others == ["of the task"]
+    assert not os.path.exists(folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import weakref
 from typing import Any
 
 from zk_executor.worker import exit_handlers, tracing
@@ -24,6 +25,7 @@ def make_fresh() -> None:
     Python's ``random``, ``uuid`` and ``tempfile`` know of forks; other generators of random
     numbers would give every task the same.
     """
+    _let_go_of_finalizers()
     exit_handlers.register_again()
     if _hooks:
         sys.excepthook = _hooks[-1]
@@ -36,6 +38,19 @@ def make_fresh() -> None:
     if torch is not None:
         with contextlib.suppress(Exception):
             torch.seed()
+
+
+def _let_go_of_finalizers() -> None:
+    """
+    What is to be taken away at exit is so if the task made it, and is not if its parents did.
+
+    The first finalizer of a process registers all of them for its exit. Airflow's task has
+    forgotten that, so without this no temporary folder of a task would ever be removed.
+    """
+    finalize: Any = weakref.finalize
+    for one in list(finalize._registry):
+        one.atexit = False
+    finalize._registered_with_atexit = False
 
 
 def keep_exception_hook() -> None:
