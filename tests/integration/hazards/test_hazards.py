@@ -101,7 +101,7 @@ LACKS = {
 }
 STATES = {hazard: {OLD: {"success"}, NEW: {"success"}} for hazard in HAZARDS}
 STATES["exits_at_top"] = {OLD: {"success"}, NEW: {"failed"}}
-SIDES = ("airflow", "native")
+SIDES = ("native", "airflow")
 
 
 @pytest.fixture(scope="module")
