@@ -52,6 +52,10 @@ def normalised(text: str, home: Path) -> str:
     return VARIES.sub("*", text.replace(str(home), "HOME"))
 
 
+def of_dag(dag_id: str, found: Found) -> Found:
+    return {key: several for key, several in found.items() if key[0] == dag_id}
+
+
 def log_lines(path: Path, home: Path) -> tuple[str, ...]:
     """What a log says, without what differs each time; in no order, as it has several sources."""
     lines = []
@@ -141,7 +145,12 @@ def test_example_ends_and_says_the_same_three_times_under_both_executors(
     local: Outcome, zk: Outcome, dag_id: str
 ) -> None:
     assert zk.runs[dag_id] == local.runs[dag_id]
+    assert of_dag(dag_id, local.states)
     for theirs, ours in ((local.states, zk.states), (local.logs, zk.logs)):
-        wanted = {key: several for key, several in theirs.items() if key[0] == dag_id}
-        assert wanted
-        assert {key: several for key, several in ours.items() if key[0] == dag_id} == wanted
+        assert of_dag(dag_id, ours) == of_dag(dag_id, theirs)
+
+
+def test_logs_of_most_examples_were_compared(local: Outcome) -> None:
+    """Not of those whose tasks are all empty: the scheduler ends them itself."""
+    with_logs = {dag_id for dag_id, _, _ in local.logs}
+    assert len(with_logs) > 0.7 * len(TRIGGERED)
