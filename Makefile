@@ -10,7 +10,7 @@ FUZZ_ARGS ?=
 .DEFAULT_GOAL := help
 FRESH_ARGS ?=
 .PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python sim model fuzz conformance \
-        integration chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+        integration hazards differential chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
 help: ## this text
@@ -86,6 +86,12 @@ conformance: bootstrap ## tasks under our supervisor and under Airflow's: same r
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
+
+hazards: bootstrap ## DAG files that could tell that a task was forked
+	@$(SUITES) hazards
+
+differential: bootstrap ## all example DAGs three times: same states and logs as under LocalExecutor
+	@$(SUITES) differential
 
 bench: bench-dispatch bench-tasks bench-locks bench-config ## all benchmarks
 

@@ -21,6 +21,9 @@ PYTHON = Path(sys.executable)
 # The environment with the other Airflow that we name.
 PYTHON_3_4 = ROOT / ".build" / "venv-3.4.0b2" / "bin" / "python"
 EVERY_VERSION = "tests/integration/test_every_version.py"
+HAZARDS = "tests/integration/hazards"
+DIFFERENTIAL = "tests/integration/differential"
+NOT_INTEGRATION = [f"--ignore={path}" for path in (EVERY_VERSION, HAZARDS, DIFFERENTIAL)]
 
 Command = list[str]
 
@@ -135,7 +138,13 @@ SUITES = (
         "integration",
         "with ZooKeeper, PostgreSQL and Airflow",
         Lane.WAITS,
-        _python("tests/integration", f"--ignore={EVERY_VERSION}", *VERBOSE),
+        _python("tests/integration", *NOT_INTEGRATION, *VERBOSE),
+    ),
+    Suite(
+        "hazards",
+        "DAG files that could tell that a task was forked, under three ways to run tasks",
+        Lane.WAITS,
+        _python(HAZARDS, "-q", "--tb=short", "--show-capture=no"),
     ),
     Suite(
         "integration-3.4",
@@ -180,5 +189,14 @@ SUITES = (
         _python("tests/chaos", *VERBOSE),
     ),
 )
-# Not part of the whole, because asan runs the same tests.
-EXTRA = (Suite("dev", "C++ tests, plain debug build", Lane.COMPUTES, _native("dev")),)
+EXTRA = (
+    # Not part of the whole, because asan runs the same tests.
+    Suite("dev", "C++ tests, plain debug build", Lane.COMPUTES, _native("dev")),
+    # Nor this, because it takes long; integration runs half of it.
+    Suite(
+        "differential",
+        "all example DAGs three times, under LocalExecutor and ours: same states, same logs",
+        Lane.WAITS,
+        _python(DIFFERENTIAL, "-q", "--tb=short", "--show-capture=no"),
+    ),
+)

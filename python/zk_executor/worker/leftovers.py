@@ -19,18 +19,23 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
 # The exceptions: libraries whose threads may be there when a process is forked. Each by a part of
-# the name of its file, as it is mapped; tests/hazards shows a fork of each to be safe.
+# the name of its file, as it is mapped; test_leftovers.py shows a fork of each to be safe.
 #
 # Threads that end before a fork, by a handler of their own, and come again when they are needed.
 ENDING_THREADS = ("libscipy_openblas", "libopenblas")
 # Threads by name that a fork goes on without. What they do, give memory back, jemalloc then does
 # in the thread that frees.
 DISPENSABLE_THREADS = {"jemalloc_bg_thd": "libarrow"}
+
+# A thread that Python has joined is there a moment longer.
+_LOOKS_FOR_THREADS = 10
+_LOOK_INTERVAL_S = 0.005
 
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
@@ -70,7 +75,7 @@ class State:
         known = before.descriptors
         changed = [what for fd, what in self.descriptors.items() if known.get(fd) != what]
         if changed:
-            return "descriptors", ", ".join(changed)
+            return "descriptors", ", ".join(filter(None, changed))
         if self.finalizers > before.finalizers:
             return "finalizers", "something is to be taken away at exit"
         for name, value in self.plain.items():
@@ -114,6 +119,17 @@ def _threads_that_stay() -> list[str]:
         if pid == 0:
             os._exit(0)
         os.waitpid(pid, 0)
+    names: list[str] = []
+    for attempt in range(_LOOKS_FOR_THREADS):
+        if attempt:
+            time.sleep(_LOOK_INTERVAL_S)
+        names = _thread_names(maps)
+        if not names:
+            break
+    return names
+
+
+def _thread_names(maps: str) -> list[str]:
     names = []
     for thread in _numbers("/proc/self/task") - {os.getpid()}:
         with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:

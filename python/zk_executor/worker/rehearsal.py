@@ -59,11 +59,14 @@ def _as_before() -> Iterator[None]:
     """What a parse changes in its process is as it was afterwards."""
     path = list(sys.path)
     modules = set(sys.modules)
-    handler = signal.getsignal(signal.SIGALRM)
+    # Of an import's deadline, and of a crash: with the handler that Airflow sets for this, native
+    # code that crashes does not end but does so again and again.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGALRM, signal.SIGSEGV)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGALRM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         sys.path[:] = path
         for name in sys.modules.keys() - modules:
             if getattr(sys.modules[name], "__file__", None) == os.fspath(FILE):

@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import weakref
+from typing import Any
 
 from zk_executor.worker import exit_handlers, tracing
 from zk_executor.worker.installed import Installed
+
+_hooks: list[Any] = []
 
 
 def make_fresh() -> None:
@@ -21,7 +25,10 @@ def make_fresh() -> None:
     Python's ``random``, ``uuid`` and ``tempfile`` know of forks; other generators of random
     numbers would give every task the same.
     """
+    _let_go_of_finalizers()
     exit_handlers.register_again()
+    if _hooks:
+        sys.excepthook = _hooks[-1]
     tracing.start()
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
@@ -31,6 +38,27 @@ def make_fresh() -> None:
     if torch is not None:
         with contextlib.suppress(Exception):
             torch.seed()
+
+
+def _let_go_of_finalizers() -> None:
+    """
+    What is to be taken away at exit is so if the task made it, and is not if its parents did.
+
+    The first finalizer of a process registers all of them for its exit. Airflow's task has
+    forgotten that, so without this no temporary folder of a task would ever be removed.
+    """
+    finalize: Any = weakref.finalize
+    for one in list(finalize._registry):
+        one.atexit = False
+    finalize._registered_with_atexit = False
+
+
+def keep_exception_hook() -> None:
+    """
+    Call before the first fork, when Airflow's logging is set up: what it made tell of exceptions
+    that nobody catches. Airflow's task takes its parent's away before it sets up its own.
+    """
+    _hooks.append(sys.excepthook)
 
 
 def forget_folders(installed: Installed) -> None:

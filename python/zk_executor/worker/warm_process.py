@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -42,6 +43,8 @@ from zk_executor.worker.forks import Forks
 from zk_executor.worker.top_level_imports import Import
 
 DETAIL_CHARACTERS_MAX = 300
+# For what is done at the end of a process whose imports were unfit.
+END_SECONDS_MAX = 10
 
 
 class Unfit(Exception):
@@ -63,7 +66,7 @@ class _NoComms:
         self.asked = ""
 
     def send(self, msg: Any, *_: Any, **__: Any) -> Any:
-        self.asked = type(msg).__name__
+        self.asked = self.asked or type(msg).__name__
         raise RuntimeError("there is no supervisor to ask: this is not a task")
 
     asend = send
@@ -76,6 +79,7 @@ class WarmProcess:
         self._imports = imports
         self._installed = installation
         self.paths: list[dict[str, Any]] = []
+        self.import_seconds = 0.0  # what a task saves that finds it all imported
         # Loggers that modules use while they are imported stay bound to this descriptor; in a
         # task it becomes the task's own channel.
         self._log_fd = os.memfd_create("log", os.MFD_CLOEXEC)
@@ -88,6 +92,7 @@ class WarmProcess:
             # As in a task: modules may keep the stream that they find.
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         supervisor._configure_logs_over_json_channel(self._log_fd)
+        task_start.keep_exception_hook()
         # As each task does at its start. Done before a fork, it also spares each fork the care for
         # the pools of database connections, which costs it 2 ms.
         supervisor.block_orm_access()
@@ -108,10 +113,12 @@ class WarmProcess:
         task_start.forget_folders(self._installed)
 
     def _import(self, index: int, one: Import) -> None:
+        began = time.monotonic()
         try:
             one.run()
         except BaseException as error:  # SystemExit included
             raise Unfit(index, "error", f"{type(error).__name__}: {error}") from error
+        self.import_seconds += time.monotonic() - began
 
     def _check(
         self,
@@ -195,9 +202,9 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
         (fd,) = what["fds"]
         processes.die_with_parent(parent)
         channel = Channel(socket.socket(fileno=fd))
-        started = time.monotonic()
         imports = [Import(name, tuple(names)) for name, names in what["imports"]]
         warm = WarmProcess(imports, installed.Installed(what["dag_folders"]))
+        inherited = _finalizers()
         try:
             warm.prepare(
                 lambda index: channel.send(
@@ -213,6 +220,7 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
                     "detail": unfit.detail,
                 }
             )
+            _take_away(inherited)
             os._exit(0)
         with contextlib.suppress(Exception):
             from setproctitle import setproctitle
@@ -234,7 +242,7 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
                 "pid": os.getpid(),
                 "modules": hashlib.sha256(modules).hexdigest(),
                 "paths": warm.paths,
-                "ms": round((time.monotonic() - started) * 1000),
+                "ms": round(warm.import_seconds * 1000),
             }
         )
         _loop(channel, wakeup, wake, warm)
@@ -242,6 +250,26 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
         processes.kill_all_descendants(os.getpid())
     finally:
         os._exit(0)
+
+
+def _finalizers() -> list[Any]:
+    return list(weakref.finalize._registry)  # type: ignore[attr-defined]
+
+
+def _take_away(inherited: list[Any]) -> None:
+    """
+    End what unfit imports have started, and remove what they wanted to be removed at exit.
+
+    ``inherited`` are the finalizers of the zygote, whose things are not ours to remove.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(END_SECONDS_MAX)
+    processes.become_subreaper()
+    processes.kill_all_descendants(os.getpid())
+    for one in _finalizers():
+        if one.atexit and one not in inherited:
+            with contextlib.suppress(Exception):
+                one()
 
 
 def _loop(channel: Channel, wakeup: socket.socket, wake: socket.socket, warm: WarmProcess) -> None:
