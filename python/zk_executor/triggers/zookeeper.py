@@ -22,7 +22,7 @@ from kazoo.exceptions import KazooException, NoNodeError
 from zk_executor.config.tree import HISTORY
 from zk_executor.exceptions import ZookeeperError, check_path, explain
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
-from zk_executor.values import shown, text_of
+from zk_executor.values import encode, shown, text_of
 
 CONDITIONS = ("changed", "exists", "missing", "equals", "matches")
 _EVENT_VALUE_MAX = 10_000
@@ -66,6 +66,9 @@ class ZnodeChangedTrigger(BaseEventTrigger):
         if condition == "matches":
             re.compile(value or "")
         self.path = check_path(path, conn_id=conn_id)
+        if condition == "equals":
+            # What set stores for a number is met by the number.
+            value = shown(encode(value))
         self.conn_id = conn_id
         self.condition = condition
         self.value = value
