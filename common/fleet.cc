@@ -2,6 +2,7 @@
 #include "common/fleet.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <set>
 #include <utility>
 
@@ -18,6 +19,12 @@ constexpr Duration kUnreadPause{250};
 bool ServesQueue(const proto::Worker& worker, const std::string& queue) {
   return worker.state() == "active" &&
          std::find(worker.queues().begin(), worker.queues().end(), queue) != worker.queues().end();
+}
+
+// What a worker's node says, within what a ring takes: others can write there, too.
+int SlotsOf(const proto::Worker& worker) {
+  constexpr std::uint32_t kMost = HashRing::kWeightMax;
+  return static_cast<int>(std::min(worker.slots(), kMost));
 }
 
 bool SharesAlike(const proto::Worker& a, const proto::Worker& b) {
@@ -172,14 +179,14 @@ void Fleet::Rebuild() {
   for (auto& [queue, shares] : shares_) {
     for (const auto& name : joined_) {
       const auto& worker = workers_.at(name);
-      if (ServesQueue(worker, queue)) shares.Add(name, static_cast<int>(worker.slots()));
+      if (ServesQueue(worker, queue)) shares.Add(name, SlotsOf(worker));
     }
   }
   joined_.clear();
   rebuild_ = anew_ = false;
   live_slots_ = 0;
   for (const auto& [name, worker] : workers_) {
-    if (worker.state() == "active") live_slots_ += static_cast<int>(worker.slots());
+    if (worker.state() == "active") live_slots_ += SlotsOf(worker);
   }
 }
 
@@ -188,7 +195,7 @@ const QueueShares* Fleet::Shares(const std::string& queue) const {
   if (found == shares_.end()) {
     found = shares_.emplace(queue, QueueShares(queue, partitions_)).first;
     for (const auto& [name, worker] : workers_) {
-      if (ServesQueue(worker, queue)) found->second.Add(name, static_cast<int>(worker.slots()));
+      if (ServesQueue(worker, queue)) found->second.Add(name, SlotsOf(worker));
     }
   }
   return found->second.empty() ? nullptr : &found->second;

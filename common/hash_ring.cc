@@ -37,7 +37,7 @@ std::uint64_t Mix(std::uint64_t hash) {
 template <typename Use>
 void EachPoint(const HashRing::Node& node, const Use& use) {
   constexpr int kReferenceWeight = 16;
-  const int weight = std::max(1, node.weight);
+  const int weight = std::clamp(node.weight, 1, HashRing::kWeightMax);
   const int points = std::max(1, weight * kPointsPerNode / kReferenceWeight);
   const auto head = Fnv(kFnvBasis, node.name + "#");
   for (int i = 0; i < points; ++i) {

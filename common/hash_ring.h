@@ -18,13 +18,17 @@ std::uint64_t StableHash(std::string_view key);
 
 class HashRing {
  public:
+  // A weight comes from a znode that others write, and costs ten points a unit in the memory of
+  // everybody who routes: more than this counts as this. Part of the protocol.
+  static constexpr int kWeightMax = 10'000;
+
   struct Node {
     std::string name;
     int weight = 1;  // its share is proportional; a worker's is its slots
   };
 
   HashRing() = default;
-  // Order of `nodes` does not matter; a weight below 1 counts as 1.
+  // Order of `nodes` does not matter; a weight below 1 counts as 1, above kWeightMax as that.
   explicit HashRing(const std::vector<Node>& nodes);
 
   bool empty() const { return points_.empty(); }

@@ -5,8 +5,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <ctime>
 
+#include "common/hash_ring.h"
 #include "common/log.h"
 #include "executor/admin.h"
 #include "executor/admin_control.h"
@@ -174,9 +176,23 @@ py::tuple KillOne(const std::string& hosts, const std::string& root, const std::
 std::vector<std::vector<std::string>> RingPreference(
     const std::vector<std::pair<std::string, int>>& nodes, const std::vector<std::string>& keys,
     std::size_t count) {
+  // 160 MB of points; a thousand workers of a thousand slots each.
+  constexpr std::int64_t kTotalMax = 1'000'000;
   std::vector<HashRing::Node> weighted;
   weighted.reserve(nodes.size());
-  for (const auto& [name, slots] : nodes) weighted.push_back({name, slots});
+  std::int64_t total = 0;
+  for (const auto& [name, slots] : nodes) {
+    if (slots < 0 || slots > HashRing::kWeightMax) {
+      throw py::value_error("the slots of " + name + " are " + std::to_string(slots) +
+                            "; they must be from 0 to " + std::to_string(HashRing::kWeightMax));
+    }
+    total += slots;
+    weighted.push_back({name, slots});
+  }
+  if (total > kTotalMax) {
+    throw py::value_error("the slots of all nodes are " + std::to_string(total) +
+                          " together; a ring takes " + std::to_string(kTotalMax));
+  }
   return PreferredNodes(weighted, keys, count);
 }
 

@@ -164,5 +164,6 @@ def ring_preference(
 ) -> list[list[str]]:
     """For each route key up to ``count`` nodes, the preferred first, on the executor's own ring.
 
-    nodes: names and slots. Empty lists without nodes. Blocks nobody, asks nobody.
+    nodes: names and slots, each 0 to 10,000 (0 counts as 1), together at most 1,000,000. Empty
+    lists without nodes. Blocks nobody, asks nobody. Errors: ValueError.
     """

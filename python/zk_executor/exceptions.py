@@ -7,14 +7,14 @@ kazoo's exceptions into ours. Threads: any.
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk.exceptions import AirflowException
 from kazoo import exceptions as kazoo
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.retry import RetryFailedError
 
 from zk_executor import names
-
-VALUE_BYTES_MAX = 1_000_000
 
 
 class ZookeeperError(AirflowException):
@@ -98,7 +98,8 @@ _ANSWERS: tuple[tuple[type[Exception], type[ZookeeperError], str], ...] = (
         ZookeeperPermissionError,
         "no permission. Either the connection's login or password is wrong (ZooKeeper does not "
         "tell a wrong password apart), or the path's ACL does not let it: getAcl {path} in zkCli "
-        "shows who may",
+        "shows who may. What somebody makes is theirs alone (acl=creator): for several logins on "
+        "one tree name them all in the option acl of each connection",
     ),
     (
         kazoo.BadVersionError,
@@ -132,10 +133,18 @@ _ANSWERS: tuple[tuple[type[Exception], type[ZookeeperError], str], ...] = (
 
 
 def explain(
-    error: BaseException, *, conn_id: str, hosts: str, path: str, doing: str, login: str = ""
+    error: BaseException, *, conn_id: str | None, hosts: str, path: str, doing: str, login: str = ""
 ) -> ZookeeperError:
-    """Ours for one of kazoo's. ``doing`` is the verb: get, set, apply …"""
-    where = f"ZooKeeper connection {conn_id!r} (hosts {hosts}{f', login {login}' if login else ''})"
+    """Ours for one of kazoo's. ``doing`` is the verb: get, set, apply …
+
+    Without a ``conn_id`` it is about a client that the caller was given.
+    """
+    named = (
+        "ZooKeeper client that was given"
+        if conn_id is None
+        else f"ZooKeeper connection {conn_id!r}"
+    )
+    where = f"{named} (hosts {hosts}{f', login {login}' if login else ''})"
     what = f"{doing} {path}"
     if isinstance(error, ZookeeperError):
         return error
@@ -160,6 +169,19 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {error}' if str(error) else ''}"
 
 
+def explain_client(
+    error: BaseException, client: Any, *, conn_id: str | None, path: str, doing: str
+) -> ZookeeperError:
+    """As ``explain``; hosts and login are those of the kazoo client."""
+    hosts = ",".join(f"{host}:{port}" for host, port in client.hosts) + (client.chroot or "")
+    users = [
+        str(given).partition(":")[0] for scheme, given in client.auth_data if scheme == "digest"
+    ]
+    return explain(
+        error, conn_id=conn_id, hosts=hosts, path=path, doing=doing, login=", ".join(users)
+    )
+
+
 def check_path(path: object, *, conn_id: str) -> str:
     """The path, if a znode can have it (see names.py). Errors: ZookeeperInvalidPath."""
     if problem := names.path_problem(path):
@@ -168,14 +190,3 @@ def check_path(path: object, *, conn_id: str) -> str:
             f"{problem}. Write it as /app/config"
         )
     return str(path)
-
-
-def check_value(value: bytes, *, conn_id: str, path: str) -> bytes:
-    """The value, if a server takes it. Errors: ZookeeperValueTooLarge."""
-    if len(value) > VALUE_BYTES_MAX:
-        raise ZookeeperValueTooLarge(
-            f"ZooKeeper connection {conn_id!r}: the value for {path} has {len(value)} bytes; a "
-            f"znode takes {VALUE_BYTES_MAX}. Nothing was done. Keep it elsewhere, and its address "
-            "here"
-        )
-    return value

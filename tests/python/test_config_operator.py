@@ -85,6 +85,13 @@ def test_conditions_are_about_the_whole_text() -> None:
     assert is_met("matches", "o.*", b"one")
     assert not is_met("matches", "o", b"one")
     assert not is_met("equals", "", None)
+    # What is no text is no text that looks like its description, either.
+    assert not is_met("matches", ".*", b"\xff")
+    assert not is_met("equals", "<1 bytes>", b"\xff")
+    for value, stored in ((5, b"5"), (True, b"true"), ([1, "x"], b'[1, "x"]'), (b"\xff", b"\xff")):
+        trigger = ZnodeChangedTrigger("/a", condition="equals", value=value)
+        assert is_met("equals", trigger.value, stored)
+        assert ZnodeChangedTrigger(**trigger.serialize()[1]).value == trigger.value
 
 
 def test_a_trigger_tells_each_change_once() -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from zk_executor.config import record as records
 from zk_executor.config.diff import Change, describe, diff, removal, undo
-from zk_executor.config.tree import HISTORY, Tree, below, check_key, nested, parse, to_yaml
+from zk_executor.config.tree import HISTORY, Tree, below, check_key, parse, to_yaml
 from zk_executor.exceptions import ZookeeperInvalidValue
 
 
@@ -58,8 +58,9 @@ def test_a_tree_comes_back_from_its_own_yaml() -> None:
         assert parse(to_yaml(tree)) == tree, f"seed {seed}"
 
 
-def test_a_value_that_is_no_text_is_shown_by_its_size() -> None:
-    assert nested({"blob": b"\xff\x00"}) == {"blob": "<2 bytes>"}
+def test_in_a_diff_a_value_that_is_no_text_is_shown_by_its_size() -> None:
+    shown = describe(diff({}, {"blob": b"\xff\x00"}))
+    assert "+ blob: <2 bytes>" in shown
 
 
 @pytest.mark.parametrize(

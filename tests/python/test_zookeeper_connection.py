@@ -17,7 +17,7 @@ from kazoo import exceptions as kazoo
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 
-from zk_executor import exceptions
+from zk_executor import exceptions, sizes
 from zk_executor.get_provider_info import CONNECTION_TYPE
 from zk_executor.hooks.login import read_login
 from zk_executor.hooks.zookeeper import ZookeeperHook
@@ -196,6 +196,6 @@ def test_what_is_no_path_is_refused(path) -> None:
 
 
 def test_a_value_over_a_megabyte_is_refused_with_its_size() -> None:
-    exceptions.check_value(b"x" * 1_000_000, conn_id="c", path="/a")
+    sizes.check_value(b"x" * 1_000_000, "connection 'c': /a")
     with pytest.raises(exceptions.ZookeeperValueTooLarge, match="1000001 bytes"):
-        exceptions.check_value(b"x" * 1_000_001, conn_id="c", path="/a")
+        sizes.check_value(b"x" * 1_000_001, "connection 'c': /a")

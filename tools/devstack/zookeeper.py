@@ -33,7 +33,6 @@ JVM_OPTIONS = (
     "-XX:+UseSerialGC",
     # On few cores the worker threads of the server cost more than they bring.
     "-Dzookeeper.nio.numWorkerThreads=0",
-    "-Djute.maxbuffer=16777216",
     "-Dzookeeper.snapSizeLimitInKb=262144",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",

@@ -18,14 +18,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import yaml
 from airflow.exceptions import AirflowNotFoundException
 from airflow.utils import cli as cli_utils
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
 from zk_executor.cli.core_calls import exit_with
 from zk_executor.cli.rows import print_rows
-from zk_executor.config import plans
+from zk_executor.config import document, plans
 from zk_executor.config.diff import describe, diff
 from zk_executor.config.masking import is_sensitive
 from zk_executor.config.store import ConfigStore
@@ -37,6 +36,7 @@ from zk_executor.exceptions import (
 )
 from zk_executor.hooks.login import Login, read_login
 from zk_executor.hooks.zookeeper import ZookeeperHook
+from zk_executor.values import from_binary, is_binary, text_of
 
 _WRONG_USAGE = (ZookeeperInvalidPath, ZookeeperInvalidValue)
 
@@ -48,7 +48,8 @@ def _command(function: Callable[[Namespace, ConfigStore], None]) -> Callable[[Na
     def command(args: Namespace) -> None:
         try:
             with _hook(args) as hook:
-                function(args, ConfigStore(hook, args.path))
+                kept = getattr(args, "history_max", None)
+                function(args, ConfigStore(hook, args.path, history_max=kept))
         except ZookeeperError as error:
             exit_with(2 if isinstance(error, _WRONG_USAGE) else 1, str(error))
         except KeyboardInterrupt:
@@ -110,12 +111,15 @@ def _executor_login(hosts: str | None) -> Login:
 
 @_command
 def get_command(args: Namespace, store: ConfigStore) -> None:
-    """Prints YAML, JSON, or a value as it is."""
+    """Prints YAML, JSON, or a value as it is: bytes that are no text without a newline."""
     _, value = plans.get(store, args.key or "", args.revision)
     if args.output == "json":
         print(json.dumps(value, indent=2, ensure_ascii=False))
+    elif is_binary(value):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(from_binary(value))
     elif isinstance(value, dict):
-        print(yaml.safe_dump(value, allow_unicode=True), end="")
+        print(document.write(value), end="")
     else:
         print(value)
 
@@ -123,7 +127,7 @@ def get_command(args: Namespace, store: ConfigStore) -> None:
 @_command
 def set_command(args: Namespace, store: ConfigStore) -> None:
     """A newline at the end of standard input is not part of the value."""
-    value = sys.stdin.read().removesuffix("\n") if args.value == "-" else args.value
+    value = _value_on_stdin() if args.value == "-" else args.value
     _do(args, plans.plan_set(store, args.key, value, expected_revision=args.expect))
 
 
@@ -225,9 +229,21 @@ def _hide(args: Namespace) -> Callable[[str], bool]:
     return lambda key: not args.show_secrets and is_sensitive(key)
 
 
+def _value_on_stdin() -> str | bytes:
+    data = _stdin()
+    text = text_of(data)
+    return data if text is None else text.removesuffix("\n")
+
+
+def _stdin() -> bytes:
+    """As it comes: neither its encoding nor its line ends are the terminal's."""
+    given = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read().encode() if given is None else given.read()  # type: ignore[no-any-return]
+
+
 def _text(name: str) -> str:
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text()
+        return (_stdin() if name == "-" else Path(name).read_bytes()).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         exit_with(2, f"cannot read {name}: {error}")
 

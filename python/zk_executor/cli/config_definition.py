@@ -41,6 +41,11 @@ ARG_COMMENT = Arg(("--comment",), help="Why; shown by history", default="")
 ARG_SECRETS = Arg(
     ("--show-secrets",), help="Show values of passwords, tokens and the like", action="store_true"
 )
+ARG_HISTORY_MAX = Arg(
+    ("--history-max",),
+    help="How many revisions to keep from now on; the tree remembers it (100 unless ever told)",
+    type=_number,
+)
 ARG_COUNT = Arg(("--count",), help="End after so many changes", type=_number)
 ARG_FORMAT = Arg(
     ("-o", "--output"), help="yaml (default) or json", choices=("yaml", "json"), default="yaml"
@@ -53,7 +58,7 @@ ARG_ROWS = Arg(
     default="table",
 )
 _COMMON = (ARG_CONN_ID, ARG_HOSTS_INSTEAD, ARG_VERBOSE)
-_CHANGE = (ARG_EXPECT, ARG_DRY_RUN, ARG_COMMENT, ARG_SECRETS, *_COMMON)
+_CHANGE = (ARG_EXPECT, ARG_DRY_RUN, ARG_COMMENT, ARG_HISTORY_MAX, ARG_SECRETS, *_COMMON)
 _CODES = """
 Exit codes: 0 done, 1 not done (the message says why, nothing was changed), 2 wrong usage.
 """
@@ -70,6 +75,9 @@ _EPILOGS = {
     airflow zk config set /app/config db/port 5433 --comment "moved to the new server"
   A secret, not seen in the list of processes:
     airflow zk config set /app/config db/password - < password.txt
+  Bytes that are no text, and back into a file:
+    airflow zk config set /app/config logo - < logo.png
+    airflow zk config get /app/config logo > logo.png
 """,
     "delete": """examples:
     airflow zk config delete /app/config db/port
@@ -78,6 +86,7 @@ _EPILOGS = {
   See, then do:
     airflow zk config apply /app/config config.yaml --dry-run
     airflow zk config apply /app/config config.yaml
+  Scalars are stored as they are written: version: 1.10 is the text 1.10, enabled: yes the text yes.
 """,
     "diff": """examples:
   What apply would do:

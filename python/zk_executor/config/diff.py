@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from zk_executor.config.tree import Tree, parents, shown, with_parents
+from zk_executor.config.tree import Tree, parents, with_parents
+from zk_executor.values import told
 
 _LINE_MAX = 200
 
@@ -82,7 +83,7 @@ def describe(changes: Iterable[Change], hide: Callable[[str], bool] = lambda key
         for sign, value in (("-", change.before), ("+", change.after)):
             if value is None:
                 continue
-            text = "***" if hide(change.key) and value else shown(value) or ""
+            text = "***" if hide(change.key) and value else told(value)
             if len(text) > _LINE_MAX:
                 text = f"{text[:_LINE_MAX]}… ({len(text)} characters)"
             lines.append(f"{sign} {change.key or '(root)'}: {text}".rstrip())

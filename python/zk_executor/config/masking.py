@@ -14,6 +14,7 @@ from airflow.sdk.log import mask_secret, redact
 
 from zk_executor.config.tree import parse
 from zk_executor.exceptions import ZookeeperInvalidValue
+from zk_executor.values import HIDDEN, is_binary
 
 _SAMPLE = "a sample that is no secret"
 
@@ -21,6 +22,19 @@ _SAMPLE = "a sample that is no secret"
 def is_sensitive(key: str) -> bool:
     """Whether Airflow would hide a variable of that name."""
     return any(redact(_SAMPLE, part) != _SAMPLE for part in key.split("/") if part)
+
+
+def hidden(value: Any, *, key: str = "", everything: bool = False) -> Any:
+    """The value, or the dict of values, with *** for those that are secret."""
+    if isinstance(value, Mapping) and not is_binary(value):
+        return {
+            name: hidden(
+                item, key=f"{key}/{name}" if key and name else key or name, everything=everything
+            )
+            for name, item in value.items()
+        }
+    secret = value not in (None, "") and (everything or is_sensitive(key))
+    return HIDDEN if secret else value
 
 
 def mask(source: Any, *, key: str = "", everything: bool = False) -> None:

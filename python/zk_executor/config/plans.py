@@ -6,18 +6,19 @@ Threads: as the store. Errors: those of the store; ZookeeperInvalidValue with co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from zk_executor.config.diff import Change, describe, diff, removal
 from zk_executor.config.store import ConfigStore, Snapshot
-from zk_executor.config.tree import Tree, below, check_key, encode, nested, parse
+from zk_executor.config.tree import Tree, below, check_key, nested, parse
 from zk_executor.exceptions import (
     ZookeeperInvalidValue,
     ZookeeperNotFound,
     ZookeeperStaleVersion,
 )
+from zk_executor.values import HIDDEN, encode, is_binary, shown
 
 _T = TypeVar("_T")
 
@@ -47,10 +48,13 @@ class Plan:
 
 
 def get(store: ConfigStore, key: str = "", revision: int | None = None) -> tuple[int, Any]:
-    """The revision, and the value there: a text, or dicts if there is something below it."""
+    """The revision, and the value there: a text, or dicts if there is something below it.
+
+    A value that is no text is what values.py makes of it.
+    """
+    _named(store, check_key, key)
     seen = store.read()
     tree = seen.tree if revision is None else store.tree_at(revision, seen)
-    _named(store, check_key, key)
     if not tree:
         raise ZookeeperNotFound(
             f"{store.where}: there is no such configuration. Make it with the action apply or "
@@ -62,9 +66,7 @@ def get(store: ConfigStore, key: str = "", revision: int | None = None) -> tuple
             f"{seen.revision if revision is None else revision}"
         )
     found = below(tree, key)
-    value = nested(found)
-    if set(found) == {""} and key:
-        value = value.get("", "")
+    value = shown(found[""]) if set(found) == {""} and key else nested(found)
     return (seen.revision if revision is None else revision), value
 
 
@@ -73,10 +75,11 @@ def plan_set(
 ) -> Plan:
     """One value; what is above it is made if it is missing."""
     _named(store, check_key, key)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping) and not is_binary(value):
         wanted = _named(store, parse, {key: value} if key else value)
     else:
-        wanted = {key: _named(store, encode, value)}
+        wanted = {key: _named(store, encode, value, key)}
+    _refuse_hidden(store, wanted)
     seen = _read(store, expected_revision)
     return Plan(store, seen, diff(seen.tree, wanted, keep_others=True), comment=f"set {key}")
 
@@ -97,6 +100,7 @@ def plan_apply(
 ) -> Plan:
     """The whole tree becomes what a dict or YAML text says."""
     wanted = _named(store, parse, source)
+    _refuse_hidden(store, wanted)
     return _plan_tree(store, _read(store, expected_revision), wanted, "apply", keep_others)
 
 
@@ -128,8 +132,19 @@ def _read(store: ConfigStore, expected_revision: int | None) -> Snapshot:
     return seen
 
 
-def _named(store: ConfigStore, function: Callable[[Any], _T], argument: Any) -> _T:
+def _refuse_hidden(store: ConfigStore, wanted: Tree) -> None:
+    for key, value in wanted.items():
+        if value == HIDDEN.encode():
+            raise ZookeeperInvalidValue(
+                f"{store.where}: {key or '(root)'} is {HIDDEN}, which stands where a secret was "
+                "hidden and would replace it. Nothing was done. Read the secrets, too "
+                "(show_secrets), or leave them out (keep_others)"
+            )
+
+
+def _named(store: ConfigStore, function: Callable[[Any], _T], argument: Any, key: str = "") -> _T:
     try:
         return function(argument)
     except ZookeeperInvalidValue as error:
-        raise type(error)(f"{store.where}: {error}. Nothing was done") from None
+        about = f"{key}: " if key else ""
+        raise type(error)(f"{store.where}: {about}{error}. Nothing was done") from None

@@ -3,7 +3,8 @@
 
     ROOT                          value of the key ""
     ROOT/db/port                  value of the key db/port
-    ROOT/.config-history          head: the revision, as JSON; its version guards every change
+    ROOT/.config-history          head: the revision, and how many are kept, as JSON; its version
+                                  guards every change
     ROOT/.config-history/r…7      record of revision 7: who, when, why, values from before
 
 Each change, its record and the head are one transaction: readers of ``read`` see it whole or not.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
+from kazoo.client import TransactionRequest
 from kazoo.exceptions import (
     BadVersionError,
     ConnectionLoss,
@@ -39,32 +42,46 @@ from zk_executor.config.diff import Change, undo
 from zk_executor.config.record import Record
 from zk_executor.config.tree import HISTORY, Tree
 from zk_executor.exceptions import (
-    VALUE_BYTES_MAX,
     ZookeeperConnectionError,
     ZookeeperError,
+    ZookeeperInvalidValue,
     ZookeeperNotFound,
     ZookeeperStaleVersion,
-    ZookeeperValueTooLarge,
     check_path,
-    check_value,
 )
 from zk_executor.hooks.zookeeper import ZookeeperHook
+from zk_executor.sizes import check_request, check_value, fits
+from zk_executor.values import utf8
 from zk_executor.zk import waits
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Kept unless the tree was told otherwise; HISTORY_LIMIT is the most that it can be told.
 HISTORY_MAX = 100
+HISTORY_LIMIT = 100_000
 _PRUNED_AT_ONCE = 10
-_OPERATION_BYTES = 64
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A tree as it was at one moment. ``head`` is the head's version, None if there is no head."""
+    """A tree as it was at one moment. ``head`` is the head's version, None if there is no head.
+
+    ``history_max``: how many revisions the tree was told to keep, if it was.
+    """
 
     revision: int
     head: int | None
     tree: Tree
     versions: dict[str, int]
+    history_max: int | None = None
+
+
+@dataclass(frozen=True)
+class _Head:
+    revision: int = 0
+    version: int | None = None
+    history_max: int | None = None
 
 
 def _in_time(method: F) -> F:
@@ -79,11 +96,22 @@ def _in_time(method: F) -> F:
 
 
 class ConfigStore:
-    """The tree below ``root``. Each method ends in operation_timeout, or with an error."""
+    """The tree below ``root``. Each method ends in operation_timeout, or with an error.
 
-    def __init__(self, hook: ZookeeperHook, root: str, *, history_max: int = HISTORY_MAX) -> None:
+    history_max: how many revisions are kept; the tree remembers it from the next change on, for
+    those who don't say. Errors: ZookeeperInvalidPath, ZookeeperInvalidValue.
+    """
+
+    def __init__(self, hook: ZookeeperHook, root: str, *, history_max: int | None = None) -> None:
         self.root = check_path(root, conn_id=hook.conn_id)
         self._hook = hook
+        if history_max is not None and not (
+            type(history_max) is int and 1 <= history_max <= HISTORY_LIMIT
+        ):
+            raise ZookeeperInvalidValue(
+                f"{self.where}: history_max is {history_max!r}; it must be a number of revisions "
+                f"from 1 to {HISTORY_LIMIT}"
+            )
         self._history_max = history_max
 
     @property
@@ -106,7 +134,7 @@ class ConfigStore:
     @_in_time
     def revision(self) -> int:
         """The newest; 0 if nothing was ever changed through us."""
-        return self._read_head()[0]
+        return self._read_head().revision
 
     @_in_time
     def read(self) -> Snapshot:
@@ -118,12 +146,12 @@ class ConfigStore:
             before = self._read_head()
             nodes = self._read_nodes()
             if nodes is not None and self._read_head() == before:
-                revision, head = before
                 return Snapshot(
-                    revision,
-                    head,
+                    before.revision,
+                    before.version,
                     {key: data for key, (data, _) in nodes.items()},
                     {key: version for key, (_, version) in nodes.items()},
+                    before.history_max,
                 )
             if time.monotonic() > deadline:
                 raise ZookeeperStaleVersion(
@@ -142,12 +170,15 @@ class ConfigStore:
     ) -> int:
         """Makes the changes, all or none; returns the new revision.
 
-        ``unchanged``: keys that must still be as they were seen. Errors: ZookeeperStaleVersion if
-        the tree is no longer what ``seen`` says, ZookeeperValueTooLarge.
+        ``unchanged``: keys that must still be as they were seen, if that many checks fit into the
+        transaction; else only what is changed, and the head, which everybody changes who goes
+        through us. Errors: ZookeeperStaleVersion if the tree is no longer what ``seen`` says,
+        ZookeeperValueTooLarge, and ZookeeperInvalidValue for an author or comment that is no text.
         """
         changes = list(changes)
         if not changes:
             return seen.revision
+        self._check_texts(author=author, comment=comment)
         entry = Record(
             revision=seen.revision + 1,
             id=uuid.uuid4().hex,
@@ -157,8 +188,10 @@ class ConfigStore:
             before=records.before_of(changes),
         )
         data = entry.encode()
-        self._check_size(changes, data)
+        for change in changes:
+            check_value(change.after or b"", self._where_is(change.key))
         extra = self._missing_ancestors(), self._outdated(seen)
+        unchanged = self._checks_that_fit(seen, changes, entry, data, list(unchanged), *extra)
         deadline = time.monotonic() + self._hook.login.operation_timeout
         lost = False
         while True:
@@ -177,8 +210,8 @@ class ConfigStore:
                 raise
 
     @_in_time
-    def history(self, limit: int = HISTORY_MAX) -> list[Record]:
-        """The records, newest first."""
+    def history(self, limit: int | None = None) -> list[Record]:
+        """The records, newest first; all that are kept, or the ``limit`` newest."""
         try:
             names = sorted(self._hook.call("get_children", self.head_path), reverse=True)
         except ZookeeperNotFound:
@@ -222,14 +255,18 @@ class ConfigStore:
                 "it; delete that znode"
             ) from None
 
-    def _read_head(self) -> tuple[int, int | None]:
+    def _read_head(self) -> _Head:
         try:
             data, stat = self._hook.call("get", self.head_path)
         except ZookeeperNotFound:
-            return 0, None
+            return _Head()
         try:
-            return int(json.loads(data)["revision"]), stat.version
-        except (ValueError, KeyError, TypeError):
+            found = json.loads(data)
+            kept = found.get("history_max")
+            if not (type(kept) is int and 1 <= kept <= HISTORY_LIMIT):
+                kept = None
+            return _Head(int(found["revision"]), stat.version, kept)
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ZookeeperError(
                 f"{self.where}: {HISTORY} does not say a revision. Somebody else wrote it; delete "
                 "that znode with what is below it, and versions begin anew"
@@ -276,18 +313,51 @@ class ConfigStore:
         paths = [self.path_of(key) for key in keys]
         return [finish(path, first) for path, first in waits.pipelined(method, paths)]
 
-    def _check_size(self, changes: list[Change], data: bytes) -> None:
-        size = len(data)
-        for change in changes:
-            path = self.path_of(change.key)
-            value = check_value(change.after or b"", conn_id=self._hook.conn_id, path=path)
-            size += len(value) + len(path.encode()) + _OPERATION_BYTES
-        if size > VALUE_BYTES_MAX:
-            raise ZookeeperValueTooLarge(
-                f"{self.where}: {len(changes)} changes take {size} bytes with what is kept to "
-                f"undo them; one transaction takes {VALUE_BYTES_MAX}. Nothing was done. Split "
-                "the tree, or change it in parts"
-            )
+    def _kept(self, seen: Snapshot) -> int:
+        return self._history_max or seen.history_max or HISTORY_MAX
+
+    def _where_is(self, key: str) -> str:
+        return f"ZooKeeper connection {self._hook.conn_id!r}: {self.path_of(key)}"
+
+    def _check_texts(self, **texts: str) -> None:
+        for name, text in texts.items():
+            try:
+                utf8(text)
+            except ZookeeperInvalidValue as error:
+                raise ZookeeperInvalidValue(f"{self.where}: {name}: {error}") from None
+
+    def _checks_that_fit(
+        self,
+        seen: Snapshot,
+        changes: list[Change],
+        entry: Record,
+        data: bytes,
+        unchanged: list[str],
+        ancestors: list[str],
+        outdated: list[str],
+    ) -> list[str]:
+        """``unchanged``, or nothing if its checks are more than a request takes.
+
+        Whoever changes one of these past us at that moment is then as if a moment later: its change
+        stands, as it would. Errors: ZookeeperValueTooLarge if the changes alone are too many.
+        """
+        extra = ancestors, outdated
+        if fits(self._transaction(seen, changes, entry, data, unchanged, *extra)[0]):
+            return unchanged
+        transaction, _ = self._transaction(seen, changes, entry, data, (), *extra)
+        check_request(
+            transaction,
+            self.where,
+            f"{len(changes)} changes, with what is kept to undo them,",
+            "Split the tree, or change it in parts",
+        )
+        log.info(
+            "%s: the %d keys that stay as they are are too many to be checked in the same "
+            "transaction; the revision and what changes are",
+            self.where,
+            len(unchanged),
+        )
+        return []
 
     def _missing_ancestors(self) -> list[str]:
         parts = self.root.split("/")[1:-1]
@@ -297,7 +367,7 @@ class ConfigStore:
     def _outdated(self, seen: Snapshot) -> list[str]:
         if seen.head is None:
             return []
-        oldest = records.name_of(max(0, seen.revision + 1 - self._history_max))
+        oldest = records.name_of(max(0, seen.revision + 1 - self._kept(seen)))
         names = sorted(self._hook.call("get_children", self.head_path))
         return [name for name in names if name <= oldest][:_PRUNED_AT_ONCE]
 
@@ -320,37 +390,12 @@ class ConfigStore:
         ancestors: list[str],
         outdated: list[str],
     ) -> None:
-        client = self._hook.get_conn()
         paths: list[str] = []
 
         def build() -> Any:
-            transaction = client.transaction()
-            paths.clear()
-
-            def add(operation: Callable[..., None], path: str, *args: Any) -> None:
-                operation(path, *args)
-                paths.append(path)
-
-            for path in ancestors:
-                add(transaction.create, path)
-            for key in unchanged:
-                add(transaction.check, self.path_of(key), seen.versions[key])
-            for change in changes:
-                path = self.path_of(change.key)
-                if change.after is None:
-                    add(transaction.delete, path, seen.versions[change.key])
-                elif change.before is None:
-                    add(transaction.create, path, change.after)
-                else:
-                    add(transaction.set_data, path, change.after, seen.versions[change.key])
-            head = json.dumps({"revision": entry.revision}).encode()
-            if seen.head is None:
-                add(transaction.create, self.head_path, head)
-            else:
-                add(transaction.set_data, self.head_path, head, seen.head)
-            add(transaction.create, f"{self.head_path}/{records.name_of(entry.revision)}", data)
-            for name in outdated:
-                add(transaction.delete, f"{self.head_path}/{name}")
+            transaction, paths[:] = self._transaction(
+                seen, changes, entry, data, unchanged, ancestors, outdated
+            )
             return transaction.commit_async()
 
         results = self._hook.await_result(build, self.root, "change", repeat=False)
@@ -359,6 +404,49 @@ class ConfigStore:
                 result, (RolledBackError, RuntimeInconsistency)
             ):
                 raise self._refused(path, result, seen)
+
+    def _transaction(
+        self,
+        seen: Snapshot,
+        changes: list[Change],
+        entry: Record,
+        data: bytes,
+        unchanged: Iterable[str],
+        ancestors: list[str],
+        outdated: list[str],
+    ) -> tuple[TransactionRequest, list[str]]:
+        """Not committed, with the path of each of its operations."""
+        transaction = self._hook.get_conn().transaction()
+        paths: list[str] = []
+
+        def add(operation: Callable[..., None], path: str, *args: Any) -> None:
+            operation(path, *args)
+            paths.append(path)
+
+        for path in ancestors:
+            add(transaction.create, path)
+        for key in unchanged:
+            add(transaction.check, self.path_of(key), seen.versions[key])
+        for change in changes:
+            path = self.path_of(change.key)
+            if change.after is None:
+                add(transaction.delete, path, seen.versions[change.key])
+            elif change.before is None:
+                add(transaction.create, path, change.after)
+            else:
+                add(transaction.set_data, path, change.after, seen.versions[change.key])
+        head: dict[str, int] = {"revision": entry.revision}
+        if kept := self._history_max or seen.history_max:
+            head["history_max"] = kept
+        written = json.dumps(head).encode()
+        if seen.head is None:
+            add(transaction.create, self.head_path, written)
+        else:
+            add(transaction.set_data, self.head_path, written, seen.head)
+        add(transaction.create, f"{self.head_path}/{records.name_of(entry.revision)}", data)
+        for name in outdated:
+            add(transaction.delete, f"{self.head_path}/{name}")
+        return transaction, paths
 
     def _refused(self, path: str, error: KazooException, seen: Snapshot) -> ZookeeperError:
         if isinstance(error, (BadVersionError, NoNodeError, NodeExistsError, NotEmptyError)):

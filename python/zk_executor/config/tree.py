@@ -2,32 +2,40 @@
 """A configuration tree: from a dict or YAML to znodes, and back. Pure.
 
 A tree is a mapping of keys to values as bytes. The key is the path below the tree's root, without
-a slash at its beginning; the root itself has the key ``""``. A text is stored as it is, every other
-scalar and every list as JSON. In a dict the key ``""`` is the value of a znode that has children.
+a slash at its beginning; the root itself has the key ``""``. What is stored for a value is in
+values.py; in YAML text a scalar is stored as it is written. In a dict the key ``""`` is the value
+of a znode that has children.
 
 Errors: ZookeeperInvalidValue, which says what is wrong where; the caller adds the connection.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from zk_executor import names
+from zk_executor.config import document
 from zk_executor.exceptions import ZookeeperInvalidValue
+from zk_executor.values import BINARY, encode, from_binary, is_binary, shown
 
 Tree = dict[str, bytes]
 HISTORY = ".config-history"
+# Parts of a key; YAML and JSON of a deeper tree cannot be written and read everywhere.
+KEY_DEPTH_MAX = 50
 
 
 def check_key(key: str) -> str:
     """The key, if a znode can have it. Errors: ZookeeperInvalidValue."""
     problem = names.key_problem(key) if key != "" else ""
-    if not problem and HISTORY in key.split("/"):
-        problem = f"{HISTORY} is where the versions are kept"
+    if not problem:
+        parts = key.split("/")
+        if HISTORY in parts:
+            problem = f"{HISTORY} is where the versions are kept"
+        elif BINARY in parts:
+            problem = f"{BINARY} marks a value that is no text"
+        elif len(parts) > KEY_DEPTH_MAX:
+            problem = f"it has {len(parts)} parts, and may have {KEY_DEPTH_MAX}"
     if problem:
         raise ZookeeperInvalidValue(
             f"{names.quoted(key)} is no key of a configuration: {problem}. Write it as db/port"
@@ -35,67 +43,49 @@ def check_key(key: str) -> str:
     return key
 
 
-def encode(value: Any) -> bytes:
-    """What is stored for a scalar or a list."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str).encode()
-    except (TypeError, ValueError) as error:
-        raise ZookeeperInvalidValue(
-            f"a value of type {type(value).__name__} cannot be stored: {error}"
-        ) from None
-
-
-def shown(value: bytes | None) -> str | None:
-    """The text of a value; of one that is no text, its size."""
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return f"<{len(value)} bytes>"
-
-
 def parse(source: Any) -> Tree:
     """The tree that a dict, or YAML text of one, describes. Errors: ZookeeperInvalidValue."""
     if isinstance(source, str):
-        try:
-            source = yaml.safe_load(source)
-        except yaml.YAMLError as error:
-            # Not the text: there may be secrets in it.
-            mark = getattr(error, "problem_mark", None)
-            where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            why = getattr(error, "problem", None) or type(error).__name__
-            raise ZookeeperInvalidValue(f"this is not YAML: {why}{where}") from None
-    if source is None:
+        source = document.read(source)
+    if source is None or source in ("", "null", "~"):
         source = {}
     if not isinstance(source, Mapping):
-        raise ZookeeperInvalidValue(
-            f"a configuration is a mapping of keys to values, not a {type(source).__name__}"
-        )
+        kind = "str" if isinstance(source, str) else type(source).__name__
+        raise ZookeeperInvalidValue(f"a configuration is a mapping of keys to values, not a {kind}")
     tree: Tree = {}
     _collect("", source, tree)
     return with_parents(tree)
 
 
 def _collect(prefix: str, source: Mapping[Any, Any], tree: Tree) -> None:
+    if is_binary(source):
+        tree[prefix] = _encoded(prefix, source)
+        return
     for name, value in source.items():
-        if name is None or isinstance(name, (bool, float, tuple)):
-            raise ZookeeperInvalidValue(f"{name!r} below {prefix or 'the root'!r} is no key")
+        if isinstance(name, bool) or not isinstance(name, (str, int)):
+            raise ZookeeperInvalidValue(
+                f"a {type(name).__name__} below {prefix or 'the root'!r} is no key: write it as a "
+                "text"
+            )
         name = str(name)
         key = prefix if name == "" else check_key(f"{prefix}/{name}" if prefix else name)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not is_binary(value):
             if name == "":
                 raise ZookeeperInvalidValue(f"the key '' below {key!r} takes a value, not a tree")
             tree.setdefault(key, b"")
             _collect(key, value, tree)
-        elif tree.get(key, b"") not in (b"", encode(value)):
+            continue
+        data = _encoded(key, value)
+        if tree.get(key, b"") not in (b"", data):
             raise ZookeeperInvalidValue(f"{key!r} is there twice")
-        else:
-            tree[key] = encode(value)
+        tree[key] = data
+
+
+def _encoded(key: str, value: Any) -> bytes:
+    try:
+        return from_binary(value) if is_binary(value) else encode(value)
+    except ZookeeperInvalidValue as error:
+        raise ZookeeperInvalidValue(f"{key or 'the root'!r}: {error}") from None
 
 
 def parents(key: str) -> Iterable[str]:
@@ -121,28 +111,23 @@ def below(tree: Tree, key: str) -> Tree:
     return {"": tree[key], **found} if key in tree else found
 
 
-def nested(tree: Tree) -> Any:
-    """As dicts within dicts, values as text."""
-    result: dict[str, Any] = {}
-    for key in sorted(tree):
-        if key == "":
-            if tree[key]:
-                result[""] = shown(tree[key])
-            continue
-        *above, name = key.split("/")
-        place = result
-        for part in above:
-            inner = place.get(part)
-            if not isinstance(inner, dict):
-                inner = place[part] = {"": inner} if inner else {}
-            place = inner
-        if isinstance(place.get(name), dict):
-            place[name] = {"": shown(tree[key]), **place[name]}
+def nested(tree: Tree) -> dict[str, Any]:
+    """As dicts within dicts, values as values.py shows them."""
+    full = {"": b"", **with_parents(tree)}
+    inner = {parent for key in full for parent in parents(key)} | {""}
+    places: dict[str, dict[str, Any]] = {}
+    # A parent comes before what is below it.
+    for key in sorted(full):
+        above, _, name = key.rpartition("/")
+        if key in inner:
+            places[key] = {"": shown(full[key])} if full[key] else {}
+            if key:
+                places[above][name] = places[key]
         else:
-            place[name] = shown(tree[key])
-    return result
+            places[above][name] = shown(full[key])
+    return places[""]
 
 
 def to_yaml(tree: Tree) -> str:
     """As a person writes it, and as ``parse`` reads it."""
-    return str(yaml.safe_dump(nested(tree), sort_keys=True, allow_unicode=True))
+    return document.write(nested(tree))

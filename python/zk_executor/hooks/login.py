@@ -10,7 +10,14 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
+from kazoo.security import (
+    ACL,
+    CREATOR_ALL_ACL,
+    OPEN_ACL_UNSAFE,
+    READ_ACL_UNSAFE,
+    Id,
+    Permissions,
+)
 
 from zk_executor import names
 from zk_executor.exceptions import ZookeeperInvalidConnection
@@ -21,7 +28,32 @@ ACLS = {
     "creator-and-readers": [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE],
     "open": OPEN_ACL_UNSAFE,
 }
+_SCHEMES = ("digest", "sasl", "x509", "ip", "world", "auth")
+_PERMISSIONS = {
+    "c": Permissions.CREATE,
+    "d": Permissions.DELETE,
+    "r": Permissions.READ,
+    "w": Permissions.WRITE,
+    "a": Permissions.ADMIN,
+}
+ACL_EXAMPLE = "digest:alice:<hash>:cdrwa,sasl:bob:cdrwa,world:anyone:r"
 SASL_MECHANISMS = ("DIGEST-MD5", "GSSAPI")
+
+
+def read_acls(text: object) -> list[ACL] | None:
+    """A name of ACLS, or a list as zkCli's setAcl takes it; None if it is neither."""
+    if not isinstance(text, str) or text in ACLS:
+        return ACLS.get(text) if isinstance(text, str) else None
+    acls = []
+    for part in text.split(","):
+        scheme, _, rest = part.strip().partition(":")
+        who, _, letters = rest.rpartition(":")
+        # A digest is user:hash; only auth, which is the login itself, names nobody.
+        fits = (":" in who.strip(":")) == (scheme == "digest") and bool(who) == (scheme != "auth")
+        if scheme not in _SCHEMES or not fits or not letters or set(letters) - set(_PERMISSIONS):
+            return None
+        acls.append(ACL(sum(_PERMISSIONS[letter] for letter in set(letters)), Id(scheme, who)))
+    return acls
 
 
 @dataclass(frozen=True)
@@ -55,7 +87,7 @@ class Login:
         arguments: dict[str, Any] = {
             "hosts": self.address,
             "timeout": self.session_timeout,
-            "default_acl": ACLS[self.acl],
+            "default_acl": read_acls(self.acl),
             # kazoo's own would wait longer after each try, up to an hour.
             "connection_retry": {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0},
             **self.tls,
@@ -108,8 +140,9 @@ def read_login(connection: Any, conn_id: str) -> Login:
     if user and not password and not sasl:
         raise refuse("password", "", "digest authentication needs one")
     acl = extra.get("acl") or ("creator" if user or sasl else "open")
-    if acl not in ACLS:
-        raise refuse("acl", acl, f"must be one of {', '.join(ACLS)}")
+    if read_acls(acl) is None:
+        allowed = f"must be one of {', '.join(ACLS)}, or a list such as {ACL_EXAMPLE}"
+        raise refuse("acl", acl, allowed)
     return Login(
         conn_id=conn_id,
         hosts=_hosts(hosts, connection.port, refuse),

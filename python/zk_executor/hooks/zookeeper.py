@@ -37,6 +37,7 @@ from zk_executor.exceptions import (
 )
 from zk_executor.hooks.login import Login, read_login
 from zk_executor.servers import InvalidServers, parse_servers
+from zk_executor.sizes import check_arguments
 from zk_executor.zk import waits
 from zk_executor.zk.client import Client
 from zk_executor.zk.handler import NoAnswer
@@ -148,6 +149,9 @@ class ZookeeperHook(BaseHook):
         or ZookeeperStaleVersion to mean that.
         """
         check_path(path, conn_id=self.conn_id)
+        check_arguments(
+            (*args, *kwargs.values()), f"ZooKeeper connection {self.conn_id!r}: {operation} {path}"
+        )
         client = self.get_conn()
         method = getattr(client, f"{operation}_async")
         return self.await_result(lambda: method(path, *args, **kwargs), path, operation)

@@ -30,12 +30,15 @@ from typing import Any, TypeVar
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
+from zk_executor.exceptions import ZookeeperInvalidValue, explain_client
 from zk_executor.locks import deferral, facts
 from zk_executor.locks.errors import ZookeeperLockError, ZookeeperLockTimeout
 from zk_executor.locks.lock import check_path
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.locks.sweep import sweep
+from zk_executor.locks.templates import is_template, rendered
 from zk_executor.locks.turn import AWAY, RECHECK
+from zk_executor.values import utf8
 from zk_executor.zk import waits
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,8 @@ _MOMENT = 1.0
 
 
 class ZkBarrier:
-    """One party's way through. timeout: seconds; None: for ever."""
+    """One party's way through. timeout: seconds; None: for ever. In a task, path and key may be
+    templates, "/barriers/{{ ds }}"."""
 
     def __init__(
         self,
@@ -62,7 +66,8 @@ class ZkBarrier:
         timeout: float | None = None,
         deferrable: bool = True,
     ) -> None:
-        check_path(path, "barrier", conn_id)
+        if not is_template(path):
+            check_path(path, "barrier", conn_id)
         if parties < 1:
             raise ZookeeperLockError(f"barrier {path}: parties must be at least 1, not {parties}")
         self.path = path
@@ -71,6 +76,7 @@ class ZkBarrier:
         self.conn_id = conn_id
         self.timeout = timeout
         self.deferrable = deferrable
+        self._templates = (path, key)
         self._given = client
 
     @property
@@ -78,8 +84,15 @@ class ZkBarrier:
         given = "a client that was given" if self._given else f"connection {self.conn_id}"
         return f"barrier {self.path} ({given})"
 
+    def _render(self) -> None:
+        path, key = self._templates
+        self.path = rendered(path, self.where)
+        check_path(self.path, "barrier", self.conn_id)
+        self.key = None if key is None else rendered(key, self.where)
+
     def wait(self) -> None:
         """Comes, and waits in this thread until all have."""
+        self._render()
         deadline = self._deadline()
         self._with_party(lambda party: party.pass_through(deadline))
 
@@ -102,6 +115,7 @@ class ZkBarrier:
 
     def _pass_as_task(self) -> None:
         """Returns when all have come. Raises TaskDeferred to wait."""
+        self._render()
         state = deferral.resumed(deferral.resume_key("barrier", self.path))
         if state is not None and (status := state["event"].get("status")) != "open":
             kind = ZookeeperLockTimeout if status == "timeout" else ZookeeperLockError
@@ -138,11 +152,19 @@ class ZkBarrier:
         key = self.key or (f"{task['dag_id']}/{task['run_id']}" if task else None)
         if key is None:
             raise ZookeeperLockError(f"{self.where}: outside of a task it needs a key")
+        try:
+            utf8(key)
+        except ZookeeperInvalidValue as error:
+            raise ZookeeperLockError(f"{self.where}: key: {error}") from None
         client = self._given or open_client(self.conn_id)
         try:
             return use(_Party(client, self, key, task))
         except KazooException as error:
-            raise ZookeeperLockError(f"{self.where}: ZooKeeper refused: {error!r}") from error
+            conn_id = None if self._given else self.conn_id
+            explained = explain_client(
+                error, client, conn_id=conn_id, path=self.path, doing="wait at barrier"
+            )
+            raise ZookeeperLockError(str(explained)) from error
         finally:
             if client is not self._given:
                 close_client(client)

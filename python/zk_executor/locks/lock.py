@@ -18,15 +18,18 @@ end of the ``with`` raises it in any case.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, Literal, TypeVar
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import InvalidACLError, KazooException, NoAuthError
+from kazoo.exceptions import KazooException
 
 from zk_executor import names
+from zk_executor.exceptions import explain_client
 from zk_executor.locks import deferral, facts, order
 from zk_executor.locks.errors import (
     ZookeeperLockError,
@@ -36,6 +39,7 @@ from zk_executor.locks.errors import (
 )
 from zk_executor.locks.guard import Guard, Interruption
 from zk_executor.locks.sessions import close_client, open_client
+from zk_executor.locks.templates import is_template, rendered
 from zk_executor.locks.turn import AWAY, PlaceGone, Turn
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +47,8 @@ OnLost = Literal["interrupt", "flag"]
 RELEASE_SECONDS = 10.0
 
 _held: ContextVar[tuple[ZkLock, ...]] = ContextVar("zk_locks_held", default=())
+# Those that were acquired in this process, by whatever thread, and not released yet.
+_acquired: set[ZkLock] = set()
 
 
 def current_lock() -> ZkLock:
@@ -56,7 +62,8 @@ def current_lock() -> ZkLock:
 class ZkLock:
     """One use of a lock at a time; see the module and docs/locks.md.
 
-    path: what is locked. All that contend for it say the same kind, and number of leases.
+    path: what is locked, also a template that the task renders, "/locks/{{ ds }}". All that contend
+    for it say the same kind, and number of leases.
     conn_id: the Airflow connection; client: a started KazooClient instead of it.
     timeout: seconds to wait for the turn; None: for ever.
     handover_timeout: a deferred task whose turn it is has so long to be back in a worker, if others
@@ -79,7 +86,8 @@ class ZkLock:
         leases: int = 1,
     ) -> None:
         kind = order.KINDS[role]
-        check_path(path, kind, conn_id)
+        if not is_template(path):
+            check_path(path, kind, conn_id)
         if on_lost not in ("interrupt", "flag"):
             raise ZookeeperLockError(f"{kind} {path}: on_lost is interrupt or flag, not {on_lost}")
         if standby < 0 or (standby and role in "rw"):
@@ -95,7 +103,10 @@ class ZkLock:
         self.standby = standby
         self.role: order.Role = role
         self.leases = leases
+        self._template = path
         self._given = client
+        self._place: tuple[Any, str] | None = None  # the servers, and the path without a chroot
+        self._holder: tuple[int, Any] = (0, None)  # process and thread
         self._client: KazooClient | None = None
         self._turn: Turn | None = None
         self._guard: Guard | None = None
@@ -162,6 +173,7 @@ class ZkLock:
             ) from error
         finally:
             self._turn = self._guard = self._token = None
+            _acquired.discard(self)
             self._close()
         if loss is not None:
             raise loss
@@ -198,13 +210,15 @@ class ZkLock:
     # What follows is for deferral.py.
 
     def copy(self) -> ZkLock:
-        """The same lock, not acquired."""
-        return type(self)._of(self)
+        """The same lock, not acquired; of a template, the one of this task."""
+        copy = type(self)._of(self)
+        copy._render()
+        return copy
 
     @staticmethod
     def _of(lock: ZkLock) -> ZkLock:
         return ZkLock(
-            lock.path,
+            lock._template,
             conn_id=lock.conn_id,
             client=lock._given,
             timeout=lock.timeout,
@@ -217,8 +231,20 @@ class ZkLock:
         )
 
     def begin(self) -> Turn:
-        """Connects, and returns the turn, not entered."""
+        """Connects, and returns the turn, not entered.
+
+        Errors: ZookeeperLockError (with a timeout ZookeeperLockTimeout, but at once) if this
+        thread, or the code around it, holds the lock already: it would wait for itself.
+        """
+        self._render()
         self._client = self._given or open_client(self.conn_id)
+        chroot = self._client.chroot or ""
+        self._place = (frozenset(self._client.hosts), f"{chroot}{self.path}")
+        try:
+            self._refuse_nesting()
+        except ZookeeperLockError:
+            self._close()
+            raise
         task = facts.task_facts()
         self._turn = Turn(
             self._client,
@@ -233,6 +259,29 @@ class ZkLock:
         self._turn.where = self.where
         return self._turn
 
+    def _render(self) -> None:
+        self.path = rendered(self._template, f"{order.KINDS[self.role]} ({self.conn_id})")
+        check_path(self.path, order.KINDS[self.role], self.conn_id)
+
+    def _refuse_nesting(self) -> None:
+        here = (os.getpid(), threading.current_thread())
+        around = {lock for lock in _acquired.copy() if lock._holder == here} | set(_held.get())
+        same = [
+            lock
+            for lock in around
+            if lock._place == self._place and lock._token is not None and not lock.lost
+        ]
+        # Of a semaphore one may take several leases, but not more than there are.
+        spare = self.leases - len(same) if self.role == "s" else 0
+        if same and spare <= 0:
+            kind = ZookeeperLockError if self.timeout is None else ZookeeperLockTimeout
+            holder = facts.told(facts.task_facts() | facts.process_facts())
+            raise kind(
+                f"{self.where} is held by {holder}, in the code around this, with token "
+                f"{same[0]._token}; it would wait for itself: locks are not reentrant. Use the "
+                "lock that is held (current_lock()), or another path"
+            )
+
     def finish(self, verdict: order.Verdict, deadline: float | None) -> int:
         """Waits for the turn if it has not come, and takes it."""
         turn, client = self._turn, self._client
@@ -246,6 +295,8 @@ class ZkLock:
             except PlaceGone:  # the session ended in between
                 turn.nonce = facts.new_nonce()
                 verdict = self.explained(lambda: turn.enter(deadline))
+        self._holder = (os.getpid(), threading.current_thread())
+        _acquired.add(self)
         self._guard = Guard(client, turn.node(), turn.claimed, self._tell)
         self._guard.start()
         return self._token
@@ -276,13 +327,15 @@ class ZkLock:
         """Calls; what ZooKeeper refuses is told with connection and path."""
         try:
             return call()
-        except NoAuthError as error:
+        except KazooException as error:
+            client = self._client
+            assert client is not None
+            conn_id = None if self._given else self.conn_id
+            explained = explain_client(error, client, conn_id=conn_id, path=self.path, doing="take")
             raise ZookeeperLockError(
-                f"{self.where}: no permission (NoAuth). It needs create, read, write and delete on "
-                "the path and below it: look at its ACL and at the connection's user"
+                f"{self.where}: {explained}. It needs create, read, write and delete on the path "
+                "and below it"
             ) from error
-        except (InvalidACLError, KazooException) as error:
-            raise ZookeeperLockError(f"{self.where}: ZooKeeper refused: {error!r}") from error
 
     def _tell(self, reason: str) -> None:
         if (interruption := self._interruption) is not None:

@@ -12,6 +12,9 @@ from typing import Any
 from zk_executor.exceptions import ZookeeperError
 
 GROUPS = "/zk_executor_members"
+# A weight on the ring: each unit is ten points in the memory of whoever routes. The same as
+# HashRing::kWeightMax.
+SLOTS_MAX = 10_000
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}\Z")
 
 
@@ -21,7 +24,8 @@ class ZookeeperClusterError(ZookeeperError):
 
 @dataclass(frozen=True)
 class Member:
-    """One living member. slots: its weight when keys are routed; only active ones get any."""
+    """One living member. slots: its weight when keys are routed, 0 to SLOTS_MAX (0 counts as 1);
+    only active ones get any."""
 
     name: str
     host: str = ""
@@ -35,19 +39,27 @@ class Member:
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> Member:
-        """Whatever stands there; what cannot be read leaves the defaults."""
+        """Whatever stands there; what cannot be read leaves the defaults, slots out of bounds 1."""
         try:
             found = json.loads(data)
+            slots = found.get("slots", 1)
             return cls(
                 name,
                 str(found.get("host", "")),
-                int(found.get("slots", 1)),
+                slots if slots_problem(slots) == "" else 1,
                 tuple(found.get("queues", ())),
                 str(found.get("state", "active")),
                 dict(found.get("facts", {})),
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return cls(name)
+
+
+def slots_problem(slots: object) -> str:
+    """What is wrong with them, for a message; nothing if they are fine."""
+    if type(slots) is int and 0 <= slots <= SLOTS_MAX:
+        return ""
+    return f"slots is {slots!r}; it must be a whole number from 0 to {SLOTS_MAX}"
 
 
 def check_name(what: str, name: str) -> str:

@@ -18,7 +18,15 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NodeExistsError, NoNodeError
 
-from zk_executor.members.member import Member, ZookeeperClusterError, check_name, group_path
+from zk_executor.exceptions import ZookeeperError, explain_client
+from zk_executor.members.member import (
+    Member,
+    ZookeeperClusterError,
+    check_name,
+    group_path,
+    slots_problem,
+)
+from zk_executor.sizes import check_value
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +44,7 @@ class Registration:
         self.path = f"{self._group}/{member.name}"
         self._lock = threading.Lock()
         self._running = False
+        self._encoded(self._member)
 
     @property
     def member(self) -> Member:
@@ -52,12 +61,23 @@ class Registration:
         self._client.add_listener(self._on_state)
 
     def update(self, **changes: Any) -> None:
-        """Shows a changed state, slots, queues, host or facts."""
+        """Shows a changed state, slots, queues, host or facts. Errors: ZookeeperClusterError."""
         with self._lock:
-            self._member = replace(self._member, **changes)
+            changed = replace(self._member, **changes)
+            data = self._encoded(changed)
+            self._member = changed
             # Without a node the session has just ended, and it is registered again as it is now.
             with suppress(NoNodeError):
-                self._client.retry(self._client.set, self.path, self._member.encode())
+                self._client.retry(self._client.set, self.path, data)
+
+    def _encoded(self, member: Member) -> bytes:
+        """What stands in the node. Errors: ZookeeperClusterError for what no reader takes."""
+        if problem := slots_problem(member.slots):
+            raise ZookeeperClusterError(f"{self.path}: {problem}")
+        try:
+            return check_value(member.encode(), self.path)
+        except (TypeError, ValueError, ZookeeperError) as error:
+            raise ZookeeperClusterError(f"{self.path}: it cannot be shown: {error}") from None
 
     def stop(self) -> None:
         """Leaves the group; nothing happens if it has left."""
@@ -88,7 +108,7 @@ class Registration:
                     self._client.retry(
                         self._client.create,
                         self.path,
-                        self._member.encode(),
+                        self._encoded(self._member),
                         ephemeral=True,
                         makepath=True,
                     )
@@ -107,7 +127,10 @@ class Registration:
                         ) from None
                     gone.wait(60.0)
                 except KazooException as error:
-                    raise ZookeeperClusterError(f"{self.path}: {error!r}") from error
+                    explained = explain_client(
+                        error, self._client, conn_id=None, path=self.path, doing="register at"
+                    )
+                    raise ZookeeperClusterError(str(explained)) from error
 
     def _is_ours(self) -> bool:
         stat = self._client.exists(self.path)

@@ -2,7 +2,7 @@
 """Sees who is in a group, at once and whenever it changes.
 
 Threads: ``members`` from any; ``on_change`` is called in a thread of this watch, never twice at a
-time. Errors: those of kazoo from ``list_members``; a watch logs them and looks again.
+time. Errors: ZookeeperClusterError from ``list_members``; a watch logs it and looks again.
 Session: while ZooKeeper is away the last known members stand; they are read again afterwards.
 """
 
@@ -17,7 +17,8 @@ from typing import Any
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
 
-from zk_executor.members.member import Member, group_path
+from zk_executor.exceptions import explain_client
+from zk_executor.members.member import Member, ZookeeperClusterError, group_path
 from zk_executor.zk import waits
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,16 @@ def list_members(
 ) -> dict[str, Member]:
     """The members by name, now; ``watch`` is called once at the next change."""
     path = group_path(group)
+    try:
+        return _listed(client, path, watch)
+    except (KazooException, client.handler.timeout_exception) as error:
+        explained = explain_client(error, client, conn_id=None, path=path, doing="list")
+        raise ZookeeperClusterError(str(explained)) from error
+
+
+def _listed(
+    client: KazooClient, path: str, watch: Callable[[Any], None] | None
+) -> dict[str, Member]:
     try:
         names = client.get_children(path, watch=watch)
     except NoNodeError:
@@ -100,8 +111,8 @@ class MemberWatch:
                 return
             try:
                 found = list_members(self._client, self._group, self._changed)
-            except KazooException as error:
-                log.warning("Members of %s are as last known: %r", self._group, error)
+            except ZookeeperClusterError as error:
+                log.warning("Members of %s are as last known: %s", self._group, error)
                 continue
             if found != self._members:
                 self._members = found

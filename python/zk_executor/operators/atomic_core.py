@@ -32,6 +32,7 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
 )
 
+from zk_executor.exceptions import ZookeeperError, explain_client
 from zk_executor.locks.lock import check_path
 from zk_executor.locks.turn import AWAY
 from zk_executor.operators.atomic_errors import (
@@ -39,11 +40,11 @@ from zk_executor.operators.atomic_errors import (
     ZookeeperAtomicError,
     ZookeeperAtomicUnknown,
 )
+from zk_executor.sizes import check_request, check_value
 
 T = TypeVar("T")
 Verb = Literal["create", "set", "delete", "check"]
 MARKERS = "/zk_executor_markers"
-VALUE_BYTES_MAX = 1_000_000
 _MARKER_KEEP_MS = 24 * 3600 * 1000
 _ANSWER = 10.0
 
@@ -71,6 +72,7 @@ class Atomic:
 
     def __init__(self, client: KazooClient, conn_id: str, timeout: float = 60.0) -> None:
         self._client = client
+        self._conn_id = conn_id
         self._where = f"connection {conn_id}"
         self._timeout = timeout
 
@@ -90,14 +92,17 @@ class Atomic:
         """
         for one in operations:
             self._check(one.path)
-            if len(one.value) > VALUE_BYTES_MAX:
-                raise ZookeeperAtomicError(
-                    f"{one.verb} {one.path} ({self._where}): {len(one.value)} bytes are more than "
-                    f"a znode takes ({VALUE_BYTES_MAX})"
-                )
+            self._refused_here(check_value, one.value, f"{one.verb} {one.path} ({self._where})")
         if not operations:
             raise ZookeeperAtomicError(f"a transaction without operations ({self._where})")
         marker = f"{MARKERS}/{uuid.uuid4().hex}"
+        self._refused_here(
+            check_request,
+            self._transaction(operations, marker),
+            f"{_told(operations)} ({self._where})",
+            f"{len(operations)} operations",
+            "Make them smaller, or fewer",
+        )
         self._ask(lambda: self._client.ensure_path(MARKERS), MARKERS)
         results = self._commit(operations, marker)
         versions = {
@@ -163,19 +168,8 @@ class Atomic:
         deadline = time.monotonic() + self._timeout
         lost = False
         while True:
-            transaction = self._client.transaction()
-            transaction.create(marker)
-            for one in operations:
-                if one.verb == "create":
-                    transaction.create(one.path, one.value)
-                elif one.verb == "set":
-                    transaction.set_data(one.path, one.value, one.version)
-                elif one.verb == "delete":
-                    transaction.delete(one.path, one.version)
-                else:
-                    transaction.check(one.path, one.version)
             try:
-                results = self._get(transaction.commit_async())
+                results = self._get(self._transaction(operations, marker).commit_async())
             except (*AWAY, self._client.handler.timeout_exception) as error:
                 lost = True
                 if time.monotonic() > deadline:
@@ -190,7 +184,27 @@ class Atomic:
                 return [getattr(result, "version", 0) for result in results[1:]]
             if lost and isinstance(results[0], NodeExistsError):
                 return self._versions_after(operations)
-            self._refuse(operations, results[1:])
+            self._refuse([Operation("create", MARKERS), *operations], results)
+
+    def _transaction(self, operations: Sequence[Operation], marker: str) -> Any:
+        transaction = self._client.transaction()
+        transaction.create(marker)
+        for one in operations:
+            if one.verb == "create":
+                transaction.create(one.path, one.value)
+            elif one.verb == "set":
+                transaction.set_data(one.path, one.value, one.version)
+            elif one.verb == "delete":
+                transaction.delete(one.path, one.version)
+            else:
+                transaction.check(one.path, one.version)
+        return transaction
+
+    def _refused_here(self, check: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            check(*arguments)
+        except ZookeeperError as error:
+            raise ZookeeperAtomicError(str(error)) from None
 
     def _versions_after(self, operations: Sequence[Operation]) -> list[int]:
         """The change was made, and its reply lost: what it came to, from what it was asked for."""
@@ -222,7 +236,7 @@ class Atomic:
                 raise ZookeeperAtomicConflict(
                     f"{text}it, or its parent, does not exist. Nothing was changed"
                 )
-            raise ZookeeperAtomicError(f"{text}{result!r}. Nothing was changed")
+            raise self._explained(result, one.path, one.verb)
         raise ZookeeperAtomicError(
             f"{_told(operations)} ({self._where}): {results!r}. Nothing was changed"
         )
@@ -261,7 +275,13 @@ class Atomic:
             except NoNodeError:
                 raise
             except KazooException as error:
-                raise ZookeeperAtomicError(f"{path} ({self._where}): {error!r}") from error
+                raise self._explained(error, path, "read or make") from error
+
+    def _explained(self, error: Exception, path: str, doing: str) -> ZookeeperAtomicError:
+        explained = explain_client(
+            error, self._client, conn_id=self._conn_id, path=path, doing=doing
+        )
+        return ZookeeperAtomicError(f"{explained}. Nothing was changed")
 
 
 def _told(operations: Sequence[Operation]) -> str:

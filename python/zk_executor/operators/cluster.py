@@ -16,6 +16,7 @@ from airflow.sdk import BaseOperator
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NodeExistsError
 
+from zk_executor.exceptions import ZookeeperInvalidValue, explain_client
 from zk_executor.locks import facts
 from zk_executor.locks.lock import check_path
 from zk_executor.locks.sessions import close_client, open_client
@@ -27,6 +28,8 @@ from zk_executor.members.member import (
     nodes_for_ring,
 )
 from zk_executor.members.watch import list_members
+from zk_executor.operators import arguments
+from zk_executor.values import utf8
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,6 +48,7 @@ class ZookeeperClusterOperator(BaseOperator):
         ``worker``, what is true of it afterwards; ``elect``: runs ``python_callable`` in exactly
         one of the tasks that ask with the same ``path`` and ``key``, and returns ``elected`` and
         its ``result`` (the elected one stays elected in its retries).
+    :param keys: a list of texts or numbers, or the JSON text of one.
     :param group: a group of ``zk_executor.members``, or ``workers``, the executor's own.
     :param serving: a queue; only members that serve it get keys.
     :param key: of the election; the DAG run unless given.
@@ -70,7 +74,7 @@ class ZookeeperClusterOperator(BaseOperator):
         *,
         action: Action,
         group: str = WORKERS,
-        keys: Sequence[str] = (),
+        keys: Sequence[str] | str = (),
         count: int = 1,
         serving: str | None = None,
         worker: str | None = None,
@@ -125,9 +129,22 @@ class ZookeeperClusterOperator(BaseOperator):
     ) -> dict[str, list[str]]:
         from zk_executor import _core
 
-        keys = [str(key) for key in self.keys]
+        given = arguments.items("keys", self.keys, self._refuse)
+        if not all(isinstance(key, str) or type(key) is int for key in given):
+            raise self._refuse("keys must be texts or whole numbers")
+        if type(count) is not int or count < 1:
+            raise self._refuse(f"count is {count!r}; it must be a whole number from 1")
+        keys = [str(key) for key in given]
+        try:
+            for key in keys:
+                utf8(key)
+        except ZookeeperInvalidValue as error:
+            raise self._refuse(f"keys: {error}") from None
         nodes = nodes_for_ring(self._members(), self.serving) if nodes is None else nodes
-        found = _core.ring_preference(nodes=nodes, keys=keys, count=count)
+        try:
+            found = _core.ring_preference(nodes=nodes, keys=keys, count=count)
+        except ValueError as error:
+            raise self._refuse(str(error)) from None
         return dict(zip(keys, found, strict=True))
 
     def _elect(self, context: Context) -> dict[str, Any]:
@@ -155,14 +172,24 @@ class ZookeeperClusterOperator(BaseOperator):
             client.retry(client.create, node, facts.encode(mine), makepath=True)
         return facts.decode(client.retry(client.get, node)[0])
 
+    def _refuse(self, problem: str) -> ZookeeperClusterError:
+        return ZookeeperClusterError(
+            f"{self.action} of {self.path or self.group} (connection {self.zookeeper_conn_id}): "
+            f"{problem}"
+        )
+
     def _with_client(self, use: Callable[[KazooClient], Any]) -> Any:
         client = open_client(self.zookeeper_conn_id)
         try:
             return use(client)
         except KazooException as error:
-            raise ZookeeperClusterError(
-                f"{self.action} of {self.path or self.group} (connection "
-                f"{self.zookeeper_conn_id}): {error!r}"
-            ) from error
+            explained = explain_client(
+                error,
+                client,
+                conn_id=self.zookeeper_conn_id,
+                path=self.path or self.group,
+                doing=self.action,
+            )
+            raise ZookeeperClusterError(str(explained)) from error
         finally:
             close_client(client)

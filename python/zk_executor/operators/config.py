@@ -7,22 +7,26 @@ ZookeeperConnectionError, where it may have been. Session: nothing here needs on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
 from zk_executor.config import plans
-from zk_executor.config.masking import is_sensitive, mask
-from zk_executor.config.store import HISTORY_MAX, ConfigStore
+from zk_executor.config.masking import hidden, is_sensitive, mask
+from zk_executor.config.store import ConfigStore
 from zk_executor.exceptions import ZookeeperInvalidValue
 from zk_executor.hooks.zookeeper import ZookeeperHook
+from zk_executor.operators import arguments
+from zk_executor.operators.arguments import NOT_GIVEN, NotGiven
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 Action = Literal["get", "set", "delete", "apply", "history", "rollback"]
 ACTIONS = ("get", "set", "delete", "apply", "history", "rollback")
+_FILES = (".yaml", ".yml")
 
 
 class ZookeeperConfigOperator(BaseOperator):
@@ -35,11 +39,17 @@ class ZookeeperConfigOperator(BaseOperator):
         returns a list of ``revision``, ``when``, ``author``, ``comment``, ``changed``.
     :param path: the root of the tree, /app/config.
     :param key: below it, db/port; empty for the root.
-    :param value: for ``set``; a text is stored as it is, all else as JSON.
+    :param value: for ``set``; a text is stored as it is, numbers, true, false, lists as JSON, a
+        dict as a znode for each of its keys.
     :param tree: for ``apply``; a dict, YAML text, or the name of a template file (.yaml, .yml).
+        The only argument that is ever read from a file.
     :param keep_others: for ``apply``; what ``tree`` does not name stays.
     :param revision: for ``rollback`` and ``get``: which one.
     :param expected_revision: refuse if the tree is at another one: what an earlier ``get`` said.
+        Given, it has to be a number when it is rendered: None and nothing are refused, too.
+    :param history_max: how many revisions are kept. The tree remembers it.
+    :param show_secrets: have ``get`` return the values of sensitive keys, which Airflow then keeps
+        in XCom in clear; without it, they are ***.
     :param dry_run: log the diff, change nothing.
     :param sensitive: hide all values in logs and rendered templates, not only those of keys that
         Airflow calls sensitive.
@@ -55,7 +65,7 @@ class ZookeeperConfigOperator(BaseOperator):
         "comment",
         "zookeeper_conn_id",
     )
-    template_ext: Sequence[str] = (".yaml", ".yml")
+    # Not template_ext: that would be for every field, and for the texts within them.
     template_fields_renderers: ClassVar[dict[str, str]] = {"tree": "yaml"}
     ui_color: ClassVar[str] = "#d8e6f0"
 
@@ -68,12 +78,13 @@ class ZookeeperConfigOperator(BaseOperator):
         value: Any = None,
         tree: Mapping[str, Any] | str | None = None,
         keep_others: bool = False,
-        revision: int | str | None = None,
-        expected_revision: int | str | None = None,
+        revision: int | str | NotGiven | None = NOT_GIVEN,
+        expected_revision: int | str | NotGiven | None = NOT_GIVEN,
         comment: str = "",
         dry_run: bool = False,
         sensitive: bool = False,
-        history_max: int = HISTORY_MAX,
+        show_secrets: bool = False,
+        history_max: int | None = None,
         zookeeper_conn_id: str = ZookeeperHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -81,7 +92,7 @@ class ZookeeperConfigOperator(BaseOperator):
         if action not in ACTIONS:
             raise ValueError(f"action is {action!r}; it must be one of {', '.join(ACTIONS)}")
         for name, given in (("set", value), ("apply", tree), ("rollback", revision)):
-            if action == name and given is None:
+            if action == name and given in (None, NOT_GIVEN):
                 needed = {"set": "value", "apply": "tree", "rollback": "revision"}[name]
                 raise ValueError(f"action {name} needs {needed}")
         self.action = action
@@ -90,19 +101,31 @@ class ZookeeperConfigOperator(BaseOperator):
         self.value = value
         self.tree = tree
         self.keep_others = keep_others
-        self.revision = revision
-        self.expected_revision = expected_revision
+        # Airflow shows template fields: the guards that were given are known beside them.
+        guards = {"revision": revision, "expected_revision": expected_revision}
+        self._given = {name for name, value in guards.items() if value is not NOT_GIVEN}
+        self.revision = None if isinstance(revision, NotGiven) else revision
+        self.expected_revision = (
+            None if isinstance(expected_revision, NotGiven) else expected_revision
+        )
         self.comment = comment
         # BaseOperator has a method of the name dry_run.
         self.only_show = dry_run
         self.sensitive = sensitive
+        self.show_secrets = show_secrets
         self.history_max = history_max
         self.zookeeper_conn_id = zookeeper_conn_id
 
-    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
-        """Secrets are masked before Airflow shows what was rendered, of a mapped task, too."""
-        super()._do_render_template_fields(parent, *args, **kwargs)
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: Any
+    ) -> None:
+        """Reads the tree's file; secrets are masked before Airflow shows what was rendered, of a
+        mapped task, too."""
+        named = parent is self and is_file_name(self.tree)
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
+            if named:
+                self.tree = jinja_env.get_template(self.tree).render(context)
             self._mask()
 
     def execute(self, context: Context) -> Any:
@@ -112,6 +135,8 @@ class ZookeeperConfigOperator(BaseOperator):
             if self.action == "get":
                 found, value = plans.get(store, self.key, self._number("revision"))
                 mask(value, key=self.key or "/", everything=self.sensitive)
+                if not self.show_secrets:
+                    value = hidden(value, key=self.key, everything=self.sensitive)
                 return {"revision": found, "value": value}
             if self.action == "history":
                 return [describe_record(record) for record in store.history()]
@@ -141,6 +166,11 @@ class ZookeeperConfigOperator(BaseOperator):
     def _plan(self, store: ConfigStore) -> plans.Plan:
         expected = self._number("expected_revision")
         if self.action == "set":
+            if self.value is None:
+                raise self._refuse(
+                    "value is None; what should have given it was not there. For a null of JSON "
+                    "give the text null"
+                )
             return plans.plan_set(store, self.key, self.value, expected_revision=expected)
         if self.action == "delete":
             return plans.plan_delete(store, self.key, expected_revision=expected)
@@ -149,25 +179,36 @@ class ZookeeperConfigOperator(BaseOperator):
                 store, self.tree, keep_others=self.keep_others, expected_revision=expected
             )
         wanted = self._number("revision")
-        assert wanted is not None
+        if wanted is None:
+            raise self._refuse("action rollback needs revision")
         return plans.plan_rollback(store, wanted, expected_revision=expected)
 
     def _number(self, name: str) -> int | None:
+        """None only if it was not given: what was given and is nothing now is refused."""
         value = getattr(self, name)
-        if value in (None, "", "None"):
+        if name not in self._given and value is None:
             return None
-        try:
-            return int(value)
-        except (TypeError, ValueError):
-            raise ZookeeperInvalidValue(
-                f"ZooKeeper connection {self.zookeeper_conn_id!r}: {self.path}: {name} is "
-                f"{value!r}; it must be the number of a revision"
-            ) from None
+        return arguments.revision(name, value, self._refuse)
+
+    def _refuse(self, problem: str) -> ZookeeperInvalidValue:
+        return ZookeeperInvalidValue(
+            f"ZooKeeper connection {self.zookeeper_conn_id!r}: {self.path}: {problem}. Nothing "
+            "was done"
+        )
 
     def _mask(self) -> None:
         mask(self.value, key=self.key or "/", everything=self.sensitive)
         if self.tree is not None:
             mask(self.tree, everything=self.sensitive)
+
+
+def is_file_name(tree: Any) -> bool:
+    """Whether it is meant as the name of a file with YAML, and not as YAML."""
+    return (
+        isinstance(tree, str)
+        and tree.endswith(_FILES)
+        and not re.search(r"\n|:\s|^\s*\{(?![{%])", tree)
+    )
 
 
 def describe_record(record: Any) -> dict[str, Any]:

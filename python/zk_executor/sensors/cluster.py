@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator
+from kazoo.exceptions import KazooException
 
+from zk_executor.exceptions import explain_client
 from zk_executor.locks.sessions import close_client, open_client
 from zk_executor.members.fleet import workers_path
 from zk_executor.members.member import ZookeeperClusterError, group_path
@@ -50,6 +52,12 @@ class ZookeeperClusterSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         if (at_least is None) == (member is None):
             raise ZookeeperClusterError("name one: at_least or member")
+        if at_least is not None and (type(at_least) is not int or at_least < 0):
+            raise ZookeeperClusterError(
+                f"at_least is {at_least!r}; it must be a whole number from 0"
+            )
+        # A member was asked for; rendered to nothing it must not become another condition.
+        self._by_member = member is not None
         self.group = group
         self.at_least = at_least
         self.member = member
@@ -67,10 +75,20 @@ class ZookeeperClusterSensor(BaseSensorOperator):
 
     def _met(self) -> list[str] | None:
         """The members' names if it is so."""
+        if self._by_member and (not isinstance(self.member, str) or self.member in ("", "None")):
+            raise ZookeeperClusterError(
+                f"group {self.group} (connection {self.zookeeper_conn_id}): member is "
+                f"{self.member!r}; what should have given it was not there"
+            )
         client = open_client(self.zookeeper_conn_id)
         try:
             client.ensure_path(self.path)
             names = client.get_children(self.path)
+        except KazooException as error:
+            explained = explain_client(
+                error, client, conn_id=self.zookeeper_conn_id, path=self.path, doing="list"
+            )
+            raise ZookeeperClusterError(str(explained)) from error
         finally:
             close_client(client)
         met = is_met(names, self.at_least, self.member, self.present)

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from zk_executor.config.masking import mask
+from zk_executor.config.masking import hidden, mask
 from zk_executor.config.store import ConfigStore
-from zk_executor.config.tree import check_key, shown
+from zk_executor.config.tree import check_key
 from zk_executor.exceptions import ZookeeperError, ZookeeperInvalidValue, ZookeeperNotFound
 from zk_executor.hooks.zookeeper import ZookeeperHook
+from zk_executor.operators import arguments
+from zk_executor.operators.arguments import NOT_GIVEN, NotGiven
 from zk_executor.triggers.zookeeper import ZnodeChangedTrigger, is_met
+from zk_executor.values import encode, shown
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,11 +35,14 @@ class ZookeeperConfigSensor(BaseSensorOperator):
 
     :param path: the root of the tree, as for ``ZookeeperConfigOperator``.
     :param key: below it; empty for the root.
-    :param equals: the text that the value has to be.
+    :param equals: what the value has to be: a text, or what ``set`` stores as JSON (5, true).
     :param matches: the regular expression that the whole value has to match.
     :param changed_since: the revision of the tree (what ``get`` said) after which any change of
-        the tree counts. With none of the three, the key has to exist.
+        the tree counts. With none of the three, the key has to exist. What was given has to be
+        there when it is rendered: None is refused.
     :param deferrable: wait in the triggerer. Otherwise look every ``poke_interval``.
+    :param show_secrets: return the value of a sensitive key, which Airflow then keeps in XCom in
+        clear; without it, it is ***.
 
     Returns the value, or the revision for ``changed_since``.
     """
@@ -56,21 +62,26 @@ class ZookeeperConfigSensor(BaseSensorOperator):
         *,
         path: str,
         key: str = "",
-        equals: str | None = None,
-        matches: str | None = None,
-        changed_since: int | str | None = None,
+        equals: Any = NOT_GIVEN,
+        matches: str | NotGiven | None = NOT_GIVEN,
+        changed_since: int | str | NotGiven | None = NOT_GIVEN,
+        show_secrets: bool = False,
         deferrable: bool = True,
         zookeeper_conn_id: str = ZookeeperHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if sum(given is not None for given in (equals, matches, changed_since)) > 1:
+        conditions = {"equals": equals, "matches": matches, "changed_since": changed_since}
+        given = [name for name, value in conditions.items() if value is not NOT_GIVEN]
+        if len(given) > 1:
             raise ValueError(f"give one of {', '.join(_CONDITIONS[1:])}")
         self.path = path
         self.key = key
-        self.equals = equals
-        self.matches = matches
-        self.changed_since = changed_since
+        self._awaited = given[0] if given else "exists"
+        self.equals = None if equals is NOT_GIVEN else equals
+        self.matches = None if isinstance(matches, NotGiven) else matches
+        self.changed_since = None if isinstance(changed_since, NotGiven) else changed_since
+        self.show_secrets = show_secrets
         self.deferrable = deferrable
         self.zookeeper_conn_id = zookeeper_conn_id
 
@@ -101,11 +112,13 @@ class ZookeeperConfigSensor(BaseSensorOperator):
     def _look(self, hook: ZookeeperHook) -> tuple[bool, Any, int]:
         """Whether it is so, what to return, and the mzxid of what the trigger is to watch."""
         store = ConfigStore(hook, self.path)
-        if self.changed_since is not None:
+        if self._awaited == "changed_since":
+            wanted = arguments.revision("changed_since", self.changed_since, self._refuse)
             hook.call("sync", self.path)
             revision = store.revision()
             stat = hook.call("exists", store.head_path)
-            return revision > self._revision(), revision, stat.mzxid if stat else 0
+            return revision > wanted, revision, stat.mzxid if stat else 0
+        condition, value = self._condition()
         try:
             path = store.path_of(check_key(self.key))
             hook.call("sync", path)
@@ -114,27 +127,32 @@ class ZookeeperConfigSensor(BaseSensorOperator):
             return False, None, 0
         except ZookeeperInvalidValue as error:
             raise type(error)(f"{store.where}: {error}") from None
-        condition, value = self._condition()
-        mask(shown(data or b""), key=self.key or "/")
+        found = shown(data or b"")
+        mask(found, key=self.key or "/")
         met = condition == "exists" or is_met(condition, value, data or b"")
-        return met, shown(data or b""), stat.mzxid
+        return met, found if self.show_secrets else hidden(found, key=self.key), stat.mzxid
 
-    def _condition(self) -> tuple[str, str | None]:
-        if self.equals is not None:
-            return "equals", self.equals
-        if self.matches is not None:
+    def _condition(self) -> tuple[str, Any]:
+        """What to wait for, as the trigger knows it: of a value that is no text, ``shown``."""
+        if self._awaited == "exists":
+            return "exists", None
+        wanted = getattr(self, self._awaited)
+        if wanted is None:
+            raise self._refuse(f"{self._awaited} is None; what should have given it was not there")
+        if self._awaited == "equals":
             try:
-                re.compile(self.matches)
-            except re.error as error:
-                raise ZookeeperInvalidValue(
-                    f"matches = {self.matches!r} is no regular expression: {error}"
-                ) from None
-            return "matches", self.matches
-        return "exists", None
+                return "equals", shown(encode(wanted))
+            except ZookeeperInvalidValue as error:
+                raise self._refuse(f"equals: {error}") from None
+        try:
+            re.compile(wanted)
+        except (re.error, TypeError) as error:
+            raise self._refuse(f"matches is no regular expression: {error}") from None
+        return "matches", wanted
 
     def _trigger(self, since: int) -> ZnodeChangedTrigger:
         conn_id = self.zookeeper_conn_id
-        if self.changed_since is not None:
+        if self._awaited == "changed_since":
             return ZnodeChangedTrigger(
                 self.path, conn_id=conn_id, tree=True, since=since, once=True
             )
@@ -145,11 +163,7 @@ class ZookeeperConfigSensor(BaseSensorOperator):
             path, conn_id=conn_id, condition=condition, value=value, once=True
         )
 
-    def _revision(self) -> int:
-        try:
-            return int(str(self.changed_since))
-        except ValueError:
-            raise ZookeeperInvalidValue(
-                f"ZooKeeper connection {self.zookeeper_conn_id!r}: {self.path}: changed_since is "
-                f"{self.changed_since!r}; it must be the number of a revision"
-            ) from None
+    def _refuse(self, problem: str) -> ZookeeperInvalidValue:
+        return ZookeeperInvalidValue(
+            f"ZooKeeper connection {self.zookeeper_conn_id!r}: {self.path}: {problem}"
+        )

@@ -19,9 +19,10 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoNodeError
 
-from zk_executor.config.tree import HISTORY, shown
+from zk_executor.config.tree import HISTORY
 from zk_executor.exceptions import ZookeeperError, check_path, explain
 from zk_executor.triggers.waiting import AWAY, Changes, answer, connect
+from zk_executor.values import encode, shown, text_of
 
 CONDITIONS = ("changed", "exists", "missing", "equals", "matches")
 _EVENT_VALUE_MAX = 10_000
@@ -50,7 +51,7 @@ class ZnodeChangedTrigger(BaseEventTrigger):
         *,
         conn_id: str = "zookeeper_default",
         condition: str = "changed",
-        value: str | None = None,
+        value: Any = None,
         since: int | None = None,
         tree: bool = False,
         once: bool = False,
@@ -65,6 +66,9 @@ class ZnodeChangedTrigger(BaseEventTrigger):
         if condition == "matches":
             re.compile(value or "")
         self.path = check_path(path, conn_id=conn_id)
+        if condition == "equals":
+            # What set stores for a number is met by the number.
+            value = shown(encode(value))
         self.conn_id = conn_id
         self.condition = condition
         self.value = value
@@ -189,9 +193,14 @@ class ZnodeChangedTrigger(BaseEventTrigger):
             self.log.warning("cannot keep what was told last: %r", error)
 
 
-def is_met(condition: str, value: str | None, data: bytes | None) -> bool:
-    """Of ``equals`` and ``matches``: whether the value is what is asked for."""
-    text = shown(data)
-    if text is None or value is None:
+def is_met(condition: str, value: Any, data: bytes | None) -> bool:
+    """Of ``equals`` and ``matches``: whether the value is what is asked for.
+
+    ``equals`` compares what values.py shows; a value that is no text matches nothing.
+    """
+    if data is None or value is None:
         return False
-    return text == value if condition == "equals" else re.fullmatch(value, text) is not None
+    if condition == "equals":
+        return bool(shown(data) == value)
+    text = text_of(data)
+    return text is not None and re.fullmatch(value, text) is not None

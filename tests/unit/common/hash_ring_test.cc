@@ -52,6 +52,23 @@ TEST(HashRingTest, SharesFollowTheWeights) {
   EXPECT_NEAR(count["large"], 7500, 900);
 }
 
+// A weight is read from a znode that anybody may have written.
+TEST(HashRingTest, AWeightOutOfBoundsCountsAsTheBound) {
+  constexpr int kMost = HashRing::kWeightMax;
+  const HashRing wild({{"wild", 2'147'483'647}, {"none", -5}, {"other", 16}});
+  const HashRing bounded({{"wild", kMost}, {"none", 1}, {"other", 16}});
+  RingOwners few({"0", "1", "2", "3"});
+  few.Add({"wild", 1'000'000'000});
+  few.Add({"other", 16});
+  RingOwners same({"0", "1", "2", "3"});
+  same.Add({"wild", kMost});
+  same.Add({"other", 16});
+  EXPECT_EQ(few.Owners(), same.Owners());
+  for (int i = 0; i < 500; ++i) {
+    EXPECT_EQ(wild.Owner(std::to_string(i)), bounded.Owner(std::to_string(i)));
+  }
+}
+
 TEST(HashRingTest, PreferenceNamesEachNodeOnceOwnerFirst) {
   const HashRing ring(Workers(4));
   const auto all = ring.Preference("key", 10);
