@@ -9,7 +9,7 @@ FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
 FRESH_ARGS ?=
-.PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python sim model fuzz conformance \
+.PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python chart sim model fuzz conformance \
         integration chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
@@ -68,6 +68,9 @@ tsan: bootstrap ## C++ tests with the thread sanitizer
 
 python: bootstrap ## Python unit tests
 	@$(SUITES) python
+
+chart: bootstrap ## the Helm chart: every value, every refusal, the API server's schemas
+	@$(SUITES) chart
 
 model: bootstrap ## every order of events of a model of the protocol
 	@$(SUITES) model

@@ -26,7 +26,18 @@ ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = (".cc", ".h", ".py", ".pyi", ".sh", ".proto")
 _ENDINGS = ("", ".h", ".cc", ".py", ".pyi", ".proto")
 # Top folders of the repository, with which a path in a document begins.
-_FOLDERS = ("bench", "cmake", "common", "docs", "executor", "python", "tests", "tools", "worker")
+_FOLDERS = (
+    "bench",
+    "cmake",
+    "common",
+    "docs",
+    "executor",
+    "helm",
+    "python",
+    "tests",
+    "tools",
+    "worker",
+)
 
 
 def documents() -> list[Path]:
