@@ -47,8 +47,8 @@ def documents() -> list[Path]:
 
 def metrics(text: str) -> Iterator[str]:
     """Names of the worker's metrics and of the executor's gauges."""
-    known = set(re.findall(r'"(zkexec_worker_\w+)"', _source("worker/metrics.cc")))
-    for name in re.findall(r"\bzkexec_worker_\w+", text):
+    known = metric_names()
+    for name in re.findall(r"\bzkexec_(?:worker|fleet)_\w+", text):
         if re.sub(r"_(bucket|sum|count)$", "", name) not in known:
             yield f"there is no metric {name}"
     # `zk_executor.x` in prose is a gauge, or a module of ours.
@@ -60,6 +60,16 @@ def metrics(text: str) -> Iterator[str]:
         for name in re.findall(r"`(\w+)`", rest):
             if name not in NAMES:
                 yield f"there is no gauge zk_executor.{name}"
+
+
+def metric_names() -> set[str]:
+    """Names of the worker's and of the exporter's metrics; counters end in _total."""
+    known = set(re.findall(r'"(zkexec_worker_\w+)"', _source("worker/metrics.cc")))
+    exporter = _source("python/zk_executor/exporter/metrics.py")
+    known |= set(re.findall(r'_counter\(\s*"(zkexec_fleet_\w+)"', exporter))
+    counters = {name for name in known if name.startswith("zkexec_fleet_")}
+    known |= set(re.findall(r'"(zkexec_fleet_\w+)"', exporter))
+    return (known - counters) | {f"{name}_total" for name in counters}
 
 
 def options(text: str) -> Iterator[str]:
