@@ -66,6 +66,15 @@ and start again as yourself."
     [[ -e /etc/postgresql-common/createcluster.conf ]] ||
       echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
   fi
+  # Nor a Prometheus: we want its programs. The unit can be unmasked by who wants more of it.
+  if printf '%s\n' "${missing[@]}" | grep -qx prometheus; then
+    mkdir -p /etc/systemd/system
+    local unit
+    for unit in prometheus prometheus-node-exporter; do
+      [[ -e "/etc/systemd/system/$unit.service" ]] ||
+        ln -s /dev/null "/etc/systemd/system/$unit.service"
+    done
+  fi
   start_step "Debian packages" "$BUILD/apt.log" measure_apt apt_get_install "${missing[@]}"
   finish_steps || fail_with_log "Is the Debian mirror reachable, and is this Debian 12 or 13?"
 }

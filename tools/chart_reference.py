@@ -136,7 +136,7 @@ def schema_of(path: tuple[str, ...], value: Any, said: dict[tuple[str, ...], Com
         result |= _list_of(kind[2:]) if kind.startswith("[]") else _kind(kind)
     elif isinstance(value, dict):
         result["type"] = "object"
-        if value:
+        if value and "additionalProperties" not in extra:
             result["additionalProperties"] = False
             result["properties"] = {
                 key: schema_of((*path, key), below, said) for key, below in value.items()
@@ -145,7 +145,7 @@ def schema_of(path: tuple[str, ...], value: Any, said: dict[tuple[str, ...], Com
         result["type"] = _type(path, value, extra)
         if extra.get("items") == "workers":
             extra["items"] = {"$ref": "#/definitions/set"}
-    if not isinstance(value, dict) or not value or kind:
+    if not isinstance(value, dict) or not value or kind or "additionalProperties" in extra:
         if not comment.text:
             raise InvalidValues(f"{'.'.join(path)}: there is no description above it")
         result["default"] = value
@@ -216,7 +216,9 @@ def leaves(values: dict[str, Any], said: dict[tuple[str, ...], Comment]) -> Iter
     pending: list[tuple[tuple[str, ...], Any]] = [((), values)]
     while pending:
         path, value = pending.pop()
-        if isinstance(value, dict) and value and "kubernetes" not in _schema(said, path):
+        above = _schema(said, path)
+        closed = "kubernetes" not in above and "additionalProperties" not in above
+        if isinstance(value, dict) and value and closed:
             pending += [((*path, key), below) for key, below in reversed(value.items())]
         else:
             yield path, value

@@ -21,6 +21,13 @@ DEPLOYMENT: Values = {"workers": {"kind": "Deployment"}}
 PDB: Values = {"workers": {"podDisruptionBudget": {"enabled": True}}}
 CFG: Values = {"airflow": {"configMap": {"name": "airflow-config"}}}
 POLICY: Values = {"networkPolicy": {"enabled": True}}
+KEDA: Values = {"workers": {"keda": {"enabled": True}}}
+TRIGGER = "spec.triggers[0].metadata"
+HPA_KIND = "HorizontalPodAutoscaler"
+HPA_METRICS: Values = {"workers": {"hpa": {"metrics": [{"type": "External"}]}}}
+HPA: Values = {"workers": {"hpa": {"enabled": True, "metrics": [{"type": "External"}]}}}
+EXPORTER: dict[str, Any] = {"kind": "Deployment", "name": "-exporter"}
+EXPORTER_POD = "spec.template.spec.containers[exporter]"
 GROOMER = f"{POD}.containers[log-groomer]"
 GIT_SYNC = f"{POD}.containers[git-sync]"
 SERVER = f"{POD}.containers[zookeeper]"
@@ -65,6 +72,19 @@ def _secret(path: str, variable: str, base: Values | None = None) -> list[Change
         _same(f"{path}.secretName", "other", f"{where}.name"),
         _same(f"{path}.secretKey", "other", f"{where}.key", base=base or named),
     ]
+
+
+def _monitor(key: str, kind: str, interval: str, name: str = "") -> list[Change]:
+    path, base = f"monitoring.{key}", {"monitoring": {key: {"enabled": True}}}
+    found = [
+        Change(f"{path}.enabled", True, "kind", kind, kind, name),
+        Change(
+            f"{path}.labels", {"release": "p"}, "metadata.labels.release", "p", kind, name, base
+        ),
+    ]
+    if interval:
+        found.append(Change(f"{path}.interval", "3s", interval, "3s", kind, name, base))
+    return found
 
 
 CHANGES: list[Change] = [
@@ -415,6 +435,53 @@ CHANGES: list[Change] = [
         "workers.logGroomer.frequencyMinutes", 3, f"{GROOMER}.env[FREQUENCY_SECONDS].value", "180"
     ),
     _same("workers.logGroomer.resources", RESOURCES, f"{GROOMER}.resources"),
+    Change("workers.keda.enabled", True, "spec.minReplicaCount", 0, kind="ScaledObject"),
+    _same("workers.keda.minReplicas", 2, "spec.minReplicaCount", kind="ScaledObject", base=KEDA),
+    _same("workers.keda.maxReplicas", 7, "spec.maxReplicaCount", kind="ScaledObject", base=KEDA),
+    Change(
+        "workers.keda.targetLoad", 4.5, f"{TRIGGER}.targetValue", "4.5", "ScaledObject", base=KEDA
+    ),
+    _same(
+        "workers.keda.pollingInterval", 9, "spec.pollingInterval", kind="ScaledObject", base=KEDA
+    ),
+    _same("workers.keda.cooldownPeriod", 9, "spec.cooldownPeriod", kind="ScaledObject", base=KEDA),
+    Change(
+        "workers.keda.url",
+        "http://e:1",
+        f"{TRIGGER}.url",
+        "http://e:1/scale?queue=default",
+        "ScaledObject",
+        base=KEDA,
+    ),
+    _same("workers.keda.advanced", {"a": 1}, "spec.advanced", kind="ScaledObject", base=KEDA),
+    Change("workers.hpa.enabled", True, "spec.minReplicas", 1, HPA_KIND, base=HPA_METRICS),
+    _same("workers.hpa.minReplicas", 2, "spec.minReplicas", kind=HPA_KIND, base=HPA),
+    _same("workers.hpa.maxReplicas", 7, "spec.maxReplicas", kind=HPA_KIND, base=HPA),
+    _same("workers.hpa.metrics", [{"type": "Pods"}], "spec.metrics", kind=HPA_KIND, base=HPA),
+    _same("workers.hpa.behavior", {"scaleUp": {}}, "spec.behavior", kind=HPA_KIND, base=HPA),
+    Change("exporter.enabled", False, "metadata.name", "rel-zk-executor-worker", "Service", ""),
+    _same("exporter.replicas", 2, "spec.replicas", **EXPORTER),
+    _same("exporter.port", 9000, f"{EXPORTER_POD}.ports[http].containerPort", **EXPORTER),
+    Change("exporter.interval", 2.5, f"{EXPORTER_POD}.command[4]", "--interval=2.5", **EXPORTER),
+    Change("exporter.timeout", 2.5, f"{EXPORTER_POD}.command[5]", "--timeout=2.5", **EXPORTER),
+    _same("exporter.resources", RESOURCES, f"{EXPORTER_POD}.resources", **EXPORTER),
+    Change("exporter.podAnnotations", {"a": "b"}, f"{ANNOTATIONS}.a", "b", **EXPORTER),
+    _same("exporter.nodeSelector", {"a": "b"}, f"{POD}.nodeSelector", **EXPORTER),
+    _same("exporter.affinity", {"podAffinity": {}}, f"{POD}.affinity", **EXPORTER),
+    _same("exporter.tolerations", [{"operator": "Exists"}], f"{POD}.tolerations", **EXPORTER),
+    *_monitor("podMonitor", "PodMonitor", "spec.podMetricsEndpoints[0].interval"),
+    *_monitor("serviceMonitor", "ServiceMonitor", "spec.endpoints[0].interval"),
+    *_monitor("prometheusRule", "PrometheusRule", ""),
+    Change(
+        "monitoring.prometheusRule.runbookBaseUrl",
+        "https://wiki",
+        "spec.groups[0].rules[0].annotations.runbook_url",
+        "https://wiki/no-worker-for-queue.md",
+        "PrometheusRule",
+        "",
+        {"monitoring": {"prometheusRule": {"enabled": True}}},
+    ),
+    *_monitor("dashboards", "ConfigMap", "", name="-dashboards"),
     Change(
         "networkPolicy.enabled",
         True,

@@ -26,13 +26,22 @@ from rendering import (
 
 import chart_reference
 
+# Kinds of operators, which the API server alone does not know.
+OF_OTHERS = ("PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor")
 EXAMPLES = sorted(CHART.glob("ci/*-values.yaml"))
 
 
 def kubeconform(text: str) -> subprocess.CompletedProcess[str]:
     location = f"{SCHEMAS}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
     return subprocess.run(
-        [str(KUBECONFORM), "-strict", "-summary", "-schema-location", location, "-"],
+        [
+            str(KUBECONFORM),
+            "-strict",
+            "-summary",
+            f"-skip={','.join(OF_OTHERS)}",
+            f"-schema-location={location}",
+            "-",
+        ],
         input=text,
         capture_output=True,
         text=True,
@@ -58,7 +67,8 @@ def pods(manifests: Manifests) -> list[dict[str, Any]]:
 def test_example_fits_the_schemas_of_the_api_server(example: Path) -> None:
     done = kubeconform(text_of(yaml.safe_load(example.read_text()), complete=True))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+    skipped = sum(kind in OF_OTHERS for kind in objects(example).kinds())
+    assert f"Invalid: 0, Errors: 0, Skipped: {skipped}" in done.stdout
 
 
 def test_values_in_the_documentation_fit_the_schemas_of_the_api_server() -> None:

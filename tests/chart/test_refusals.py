@@ -51,6 +51,14 @@ REFUSALS: list[tuple[Values, str]] = [
         {"workers": {"podDisruptionBudget": {"enabled": True, "maxUnavailable": None}}},
         "needs minAvailable or maxUnavailable",
     ),
+    ({"workers": {"keda": {"enabled": True}, "hpa": {"enabled": True}}}, "contradict each other"),
+    ({"workers": {"keda": {"enabled": True, "minReplicas": 11}}}, "minReplicas .11. is more than"),
+    ({"workers": {"hpa": {"enabled": True, "minReplicas": 11}}}, "minReplicas .11. is more than"),
+    ({"workers": {"hpa": {"enabled": True}}}, "hpa.metrics must be set"),
+    (
+        {"workers": {"keda": {"enabled": True}}, "exporter": {"enabled": False}},
+        "needs exporter.enabled=true, or keda.url",
+    ),
     # The schema's.
     ({"worker": {}}, "worker"),
     ({"workers": {"slot": 3}}, "slot"),

@@ -133,3 +133,19 @@ def test_a_set_can_say_what_the_defaults_can(leaf: str) -> None:
     for key in leaf.split("."):
         value = value[key]
     render({"workers": {"sets": [{"name": "s", **put(leaf, value)["workers"]}]}})
+
+
+@pytest.mark.parametrize("scaler", ["keda", "hpa"])
+def test_what_scales_a_set_owns_its_number(scaler: str) -> None:
+    values = {"workers": {scaler: {"enabled": True}, "replicas": 3}}
+    values["workers"]["hpa"] = {**values["workers"].get("hpa", {}), "metrics": [{"type": "Pods"}]}
+    assert "replicas" not in render(values).one("StatefulSet")["spec"]
+
+
+def test_keda_asks_the_exporter_of_the_release_for_all_queues_of_the_set() -> None:
+    manifests = render({"workers": {"queues": ["a", "b"], "slots": 6, "keda": {"enabled": True}}})
+    (trigger,) = manifests.one("ScaledObject")["spec"]["triggers"]
+    service = manifests.one("Service", "-exporter")
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    url = f"http://{name}.data.svc:{port}/scale?queue=a&queue=b"
+    assert trigger["metadata"] == {"url": url, "valueLocation": "load", "targetValue": "6"}

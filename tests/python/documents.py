@@ -42,7 +42,11 @@ _FOLDERS = (
 
 def documents() -> list[Path]:
     """Those that say what is so now. ADRs say what was decided then, and stay as they are."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    below = [ROOT / "docs", ROOT / "docs" / "runbooks"]
+    return [
+        *sorted(ROOT.glob("*.md")),
+        *(one for path in below for one in sorted(path.glob("*.md"))),
+    ]
 
 
 def metrics(text: str) -> Iterator[str]:

@@ -47,13 +47,30 @@
 {{- fail (printf "two sets in workers.sets have the name %s." .name) -}}
 {{- end -}}
 {{- $_ := set $names .name true -}}
-{{- include "zk-executor.validateSet" (list $which .) -}}
+{{- include "zk-executor.validateSet" (list $which . $v.exporter.enabled) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "zk-executor.validateSet" -}}
 {{- $which := index . 0 -}}
-{{- with index . 1 -}}
+{{- $set := index . 1 -}}
+{{- $exporter := index . 2 -}}
+{{- with $set -}}
+{{- if and .keda.enabled .hpa.enabled -}}
+{{- fail (printf "%s.keda.enabled and hpa.enabled contradict each other: one of them scales." $which) -}}
+{{- end -}}
+{{- range $scaler := list "keda" "hpa" -}}
+{{- $one := get $set $scaler -}}
+{{- if and $one.enabled (gt (int64 $one.minReplicas) (int64 $one.maxReplicas)) -}}
+{{- fail (printf "%s.%s.minReplicas (%v) is more than maxReplicas (%v)." $which $scaler $one.minReplicas $one.maxReplicas) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .hpa.enabled (not .hpa.metrics) -}}
+{{- fail (printf "%s.hpa.metrics must be set while hpa.enabled is true, such as an external metric of the depth of the queues." $which) -}}
+{{- end -}}
+{{- if and .keda.enabled (not .keda.url) (not $exporter) -}}
+{{- fail (printf "%s.keda.enabled needs exporter.enabled=true, or keda.url: KEDA asks the exporter." $which) -}}
+{{- end -}}
 {{- if ne (len (uniq .queues)) (len .queues) -}}
 {{- fail (printf "%s.queues names a queue twice." $which) -}}
 {{- end -}}
