@@ -33,6 +33,7 @@ _FOLDERS = (
     "docs",
     "executor",
     "helm",
+    "packaging",
     "python",
     "tests",
     "tools",
