@@ -10,7 +10,7 @@ FUZZ_ARGS ?=
 .DEFAULT_GOAL := help
 FRESH_ARGS ?=
 .PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python chart sim model fuzz conformance \
-        integration chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+        integration monitoring chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
 help: ## this text
@@ -86,6 +86,9 @@ fuzz: bootstrap ## any bytes as what tasks and the API server say
 
 conformance: bootstrap ## tasks under our supervisor and under Airflow's: same requests, same logs
 	@$(SUITES) conformance
+
+monitoring: bootstrap ## Debian's Prometheus on real workers: data for every panel, faults for alerts
+	@$(PY) -m pytest -p no:cacheprovider -v --tb=short tests/integration/test_monitoring.py
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration
