@@ -70,8 +70,9 @@ class PrometheusServer:
         }
 
     def _ready(self) -> bool:
+        # 503 while it opens its database.
         try:
-            self.ask("status/buildinfo")
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=20):
+                return True
         except OSError:
             return False
-        return True
