@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -143,9 +144,12 @@ def test_what_scales_a_set_owns_its_number(scaler: str) -> None:
 
 
 def test_keda_asks_the_exporter_of_the_release_for_all_queues_of_the_set() -> None:
-    manifests = render({"workers": {"queues": ["a", "b"], "slots": 6, "keda": {"enabled": True}}})
+    manifests = render(
+        {"workers": {"queues": ["a", "b c&d"], "slots": 6, "keda": {"enabled": True}}}
+    )
     (trigger,) = manifests.one("ScaledObject")["spec"]["triggers"]
     service = manifests.one("Service", "-exporter")
     name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
-    url = f"http://{name}.data.svc:{port}/scale?queue=a&queue=b"
+    url = f"http://{name}.data.svc:{port}/scale?queue=a&queue=b+c%26d"
+    assert parse_qs(urlsplit(url).query) == {"queue": ["a", "b c&d"]}, "as the exporter reads it"
     assert trigger["metadata"] == {"url": url, "valueLocation": "load", "targetValue": "6"}
