@@ -9,8 +9,8 @@ FUZZ_ARGS ?=
 
 .DEFAULT_GOAL := help
 FRESH_ARGS ?=
-.PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python sim model fuzz conformance \
-        integration hazards differential chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
+.PHONY: help bootstrap demo test wheel fresh fresh-debian-13 unit dev asan tsan python chart sim model fuzz conformance \
+        integration hazards differential monitoring chaos lint format clean bench bench-dispatch bench-tasks bench-locks \
         bench-config
 
 help: ## this text
@@ -69,6 +69,9 @@ tsan: bootstrap ## C++ tests with the thread sanitizer
 python: bootstrap ## Python unit tests
 	@$(SUITES) python
 
+chart: bootstrap ## the Helm chart: every value, every refusal, the API server's schemas
+	@$(SUITES) chart
+
 model: bootstrap ## every order of events of a model of the protocol
 	@$(SUITES) model
 
@@ -83,6 +86,9 @@ fuzz: bootstrap ## any bytes as what tasks and the API server say
 
 conformance: bootstrap ## tasks under our supervisor and under Airflow's: same requests, same logs
 	@$(SUITES) conformance
+
+monitoring: bootstrap ## Debian's Prometheus on real workers: data for every panel, faults for alerts
+	@$(PY) -m pytest -p no:cacheprovider -v --tb=short tests/integration/test_monitoring.py
 
 integration: bootstrap ## with ZooKeeper, PostgreSQL and Airflow
 	@$(SUITES) integration

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "executor/admin.h"
 #include "executor/admin_control.h"
+#include "executor/fleet_monitor.h"
 #include "executor/router.h"
 #include "executor/session.h"
 
@@ -173,6 +174,40 @@ py::tuple KillOne(const std::string& hosts, const std::string& root, const std::
   return py::make_tuple(ToString(outcome.kind), rows);
 }
 
+std::unique_ptr<FleetMonitor> MakeFleetMonitor(const std::string& hosts, const std::string& root,
+                                               const std::string& team,
+                                               const std::string& digest_auth, int timeout_ms) {
+  return OrThrow(FleetMonitor::Make(MakeAdminOptions(hosts, root, team, digest_auth, timeout_ms)));
+}
+
+py::dict ReadFleet(FleetMonitor& monitor) {
+  auto read = [&] {
+    const py::gil_scoped_release release;
+    return monitor.Read();
+  }();
+  const auto view = OrThrow(std::move(read));
+  py::list queues;
+  for (const auto& [name, queue] : view.queues) {
+    py::object age = py::none();
+    if (queue.oldest_age_s) age = py::float_(*queue.oldest_age_s);
+    queues.append(py::dict("queue"_a = name, "depth"_a = queue.depth, "running"_a = queue.running,
+                           "reserved_slots"_a = queue.reserved_slots, "oldest_age_seconds"_a = age,
+                           "workers"_a = queue.workers));
+  }
+  py::list workers;
+  for (const auto& [name, worker] : view.workers) {
+    workers.append(py::dict("worker"_a = name, "state"_a = worker.node.state(),
+                            "queues"_a = QueuesOf(worker.node), "slots"_a = worker.node.slots(),
+                            "running"_a = worker.running,
+                            "reserved_slots"_a = worker.reserved_slots));
+  }
+  return py::dict("queues"_a = queues, "workers"_a = workers, "schedulers"_a = view.schedulers,
+                  "results_waiting"_a = view.results_waiting,
+                  "without_claim"_a = view.without_claim, "commands"_a = view.commands,
+                  "command_age_seconds"_a = view.command_age_s,
+                  "unrecognized"_a = view.unrecognized);
+}
+
 std::vector<std::vector<std::string>> RingPreference(
     const std::vector<std::pair<std::string, int>>& nodes, const std::vector<std::string>& keys,
     std::size_t count) {
@@ -258,6 +293,14 @@ PYBIND11_MODULE(_core, m) {
           "stop",
           [](ExecutorSession& session, int timeout_ms) { session.Stop(Duration(timeout_ms)); },
           "timeout_ms"_a, released);
+
+  py::class_<FleetMonitor>(m, "FleetMonitor")
+      .def(py::init(&MakeFleetMonitor), py::kw_only(), "hosts"_a, "root"_a, "team"_a,
+           "digest_auth"_a, "timeout_ms"_a)
+      .def("read", &ReadFleet)
+      .def(
+          "wait", [](FleetMonitor& monitor, int ms) { monitor.Wait(Duration(ms)); }, "ms"_a,
+          released);
 
   m.def("inspect_workers", &Workers, py::kw_only(), "hosts"_a, "root"_a, "team"_a, "digest_auth"_a,
         "timeout_ms"_a);

@@ -14,6 +14,7 @@
 # 3. The wheel, with what it depends on, into each of those environments.
 # 4. For the benchmarks: their programs in .build/release, .build/bench-venv with Celery, and
 #    .build/bench-airflow with Airflow, Celery, pandas and ZkExecutor.
+#    For the tests: helm and what else they need that is built with Go, in .build/go-tools.
 #
 # Each step is skipped when nothing that it reads has changed, so a second run
 # takes about a second. Everything but the packages lives in .build/.
@@ -32,9 +33,10 @@ readonly STEP_SECONDS="$BUILD/bootstrap-seconds.tsv"
 say() { printf 'bootstrap: %s\n' "$*"; }
 die() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
 . "$ROOT/tools/steps.sh"
+. "$ROOT/tools/go_tools.sh"
 
 usage() {
-  sed -n '4,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  sed -n '4,21s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
 }
 
 # Prints those of the given packages that are not installed.
@@ -63,6 +65,15 @@ and start again as yourself."
     mkdir -p /etc/postgresql-common
     [[ -e /etc/postgresql-common/createcluster.conf ]] ||
       echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+  fi
+  # Nor a Prometheus: we want its programs. The unit can be unmasked by who wants more of it.
+  if printf '%s\n' "${missing[@]}" | grep -qx prometheus; then
+    mkdir -p /etc/systemd/system
+    local unit
+    for unit in prometheus prometheus-node-exporter; do
+      [[ -e "/etc/systemd/system/$unit.service" ]] ||
+        ln -s /dev/null "/etc/systemd/system/$unit.service"
+    done
   fi
   start_step "Debian packages" "$BUILD/apt.log" measure_apt apt_get_install "${missing[@]}"
   finish_steps || fail_with_log "Is the Debian mirror reachable, and is this Debian 12 or 13?"
@@ -229,6 +240,7 @@ install_packages "${packages[@]}"
 
 hash="$(sources_hash)"
 start_wheel "$hash"
+[[ "$1" != --test ]] || start_go_tools
 for version in "${versions[@]}"; do start_environment "$version" "$group"; done
 if [[ "$1" == --bench ]]; then
   start_neighbours

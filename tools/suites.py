@@ -115,6 +115,12 @@ SUITES = (
         _python("tests/python", python=PYTHON_3_4),
     ),
     Suite(
+        "chart",
+        "the Helm chart: every value, every refusal, the API server's schemas",
+        Lane.COMPUTES,
+        _python("tests/chart", "-q", "--tb=short"),
+    ),
+    Suite(
         "asan",
         "C++ tests with address and undefined-behaviour sanitizers",
         Lane.COMPUTES,

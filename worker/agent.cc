@@ -54,6 +54,11 @@ int Agent::slots_used() const {
   return used;
 }
 
+int Agent::CountRuns(State state) const {
+  return static_cast<int>(std::count_if(
+      runs_.begin(), runs_.end(), [state](const auto& one) { return one.second.state == state; }));
+}
+
 proto::Worker Agent::Self(const Controls& controls) const {
   proto::Worker self;
   self.set_name(options_.worker);
@@ -197,7 +202,7 @@ void Agent::Tick() {
     }
     std::vector<std::string> ids;
     for (const auto& [id, run] : runs_) ids.push_back(id);
-    for (const auto& id : ids) Kill(id, Launcher::Signal::kTerminate);
+    for (const auto& id : ids) Kill(id, Launcher::Signal::kTerminate, "drain");
   }
   if (!ready_) {
     if (zk_.state() == SessionState::kConnected && now >= begin_again_at_) Begin();

@@ -70,7 +70,11 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
 
   bool ready() const { return ready_; }
   bool draining() const { return draining_; }
+  // All that we hold: claimed, running, or with a result that is not in ZooKeeper yet.
   int running() const { return static_cast<int>(runs_.size()); }
+  // Of these: what a process runs, and results that wait for ZooKeeper.
+  int executing() const { return CountRuns(State::kRunning); }
+  int results_waiting() const { return CountRuns(State::kFinishing); }
   int slots() const { return controls_.slots; }
   int slots_used() const;
   const std::string& last_error() const { return last_error_; }
@@ -90,6 +94,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
     std::string workload;  // cleared at the start
     std::string claim;     // path of our claim; empty while we hold none
     int slots = 1;
+    TimePoint claimed{};
     TimePoint started{};
     bool unsure = false;  // what ZooKeeper says of it must be read before it is touched
     bool marked = false;  // its running node says that it has started
@@ -114,6 +119,7 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   using Runs = std::map<std::string, Run>;  // by dispatch
 
   // agent.cc
+  int CountRuns(State state) const;
   void Begin();
   void Register(int partitions);
   void OnRegistered(int partitions);
@@ -154,7 +160,8 @@ class Agent : public Coordinator::Listener, public Launcher::Listener {
   void MarkDue();
   void Mark(const std::vector<std::string>& dispatches);
   void Revoke(const std::string& dispatch);
-  void Kill(const std::string& dispatch, Launcher::Signal signal);
+  // `cause`: a word of Observer::OnKilled.
+  void Kill(const std::string& dispatch, Launcher::Signal signal, const char* cause);
   void EscalateKills();
 
   // holding.cc

@@ -167,7 +167,12 @@ void Agent::OnClaimed(std::vector<Run> batch, std::vector<Backlog::Item> items,
     for (std::size_t i = 0; i < batch.size(); ++i) {
       auto& run = batch[i];
       run.state = result ? State::kClaimed : State::kInDoubt;
-      if (result) run.claim = (*result)[i * 3 + 2].path;
+      if (result) {
+        run.claim = (*result)[i * 3 + 2].path;
+        run.claimed = clock_.Now();
+        observer_.OnWaited(std::max(
+            0.0, static_cast<double>(clock_.UnixMs() - run.entry.enqueued_unix_ms()) / 1000.0));
+      }
       run.entry.clear_sealed();
       lookout_.Done(items[i]);
       const auto id = run.entry.dispatch_id();

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <filesystem>
 #include <iostream>
+#include <mutex>
 
 #include "common/clock.h"
 #include "common/event_loop.h"
@@ -18,6 +19,7 @@
 #include "common/log.h"
 #include "common/zookeeper_coordinator.h"
 #include "worker/agent.h"
+#include "worker/descriptors.h"
 #include "worker/file_journal.h"
 #include "worker/guardian.h"
 #include "worker/http/http_server.h"
@@ -26,6 +28,7 @@
 #include "worker/orphans.h"
 #include "worker/retire.h"
 #include "worker/supervise/api_client.h"
+#include "worker/supervise/measured_api.h"
 #include "worker/supervise/native_launcher.h"
 #include "worker/version.h"
 #include "worker/zygote.h"
@@ -34,6 +37,8 @@ namespace zkexec {
 namespace {
 
 constexpr Duration kTick{100};
+// What costs a look into /proc is measured this often.
+constexpr Duration kMeasureEvery{1000};
 // The loop turns every 100 ms; a claim loop that stood still for this long is stuck.
 constexpr Duration kStuck{10000};
 // What the end may take: killing what runs, and the last words to ZooKeeper.
@@ -82,7 +87,10 @@ class MetricsObserver : public Observer {
   explicit MetricsObserver(WorkerMetrics& metrics) : metrics_(metrics) {}
   void OnClaimed(int count) override { metrics_.ClaimSucceeded(count); }
   void OnClaimLost() override { metrics_.ClaimLost(1); }
+  void OnWaited(double seconds) override { metrics_.Waited(seconds); }
   void OnStarted(const std::string& kind) override { metrics_.WorkloadStarted(kind); }
+  void OnStartDelay(double seconds) override { metrics_.StartDelay(seconds); }
+  void OnKilled(const std::string& cause) override { metrics_.Killed(cause); }
   void OnFinished(const std::string& kind, const std::string& outcome, double seconds) override {
     metrics_.WorkloadFinished(kind, outcome, seconds);
   }
@@ -106,12 +114,29 @@ struct Vitals {
   std::atomic<bool> zygote_ready{false};
   std::atomic<bool> draining{false};
 
+  void SetError(const std::string& text) {
+    const std::lock_guard lock(mutex);
+    error = text;
+  }
+  // Why ZooKeeper can't be used; empty while it can.
+  std::string Error() const {
+    const std::lock_guard lock(mutex);
+    return error;
+  }
+  bool Ready(const Clock& clock) const {
+    return session == SessionState::kConnected && Turning(clock) && registered && zygote_ready &&
+           !draining;
+  }
   bool Turning(const Clock& clock) const {
     return Milliseconds(clock.Now()) - turned_ms < kStuck.count();
   }
   static std::int64_t Milliseconds(TimePoint time) {
     return std::chrono::duration_cast<Duration>(time.time_since_epoch()).count();
   }
+
+ private:
+  mutable std::mutex mutex;
+  std::string error;  // guarded by mutex
 };
 
 HttpServer::Health Live(const Vitals& vitals, const Clock& clock) {
@@ -120,16 +145,14 @@ HttpServer::Health Live(const Vitals& vitals, const Clock& clock) {
 }
 
 HttpServer::Health ReadyToWork(const Vitals& vitals, const Clock& clock) {
-  const bool connected = vitals.session == SessionState::kConnected;
-  const bool turning = vitals.Turning(clock);
-  const bool ok =
-      connected && turning && vitals.registered && vitals.zygote_ready && !vitals.draining;
+  const bool ok = vitals.Ready(clock);
   return {ok, nlohmann::json{{"status", ok ? "ok" : "not ready"},
                              {"session", ToString(vitals.session)},
                              {"registered", vitals.registered.load()},
-                             {"loop_turning", turning},
+                             {"loop_turning", vitals.Turning(clock)},
                              {"zygote_ready", vitals.zygote_ready.load()},
-                             {"draining", vitals.draining.load()}}
+                             {"draining", vitals.draining.load()},
+                             {"error", vitals.Error()}}
                       .dump() +
                   "\n"};
 }
@@ -245,10 +268,21 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       supervision.refusal = "api_client";
     }
   }
-  NativeLauncher launcher(supervision, zygote, api.get(), loop, clock, observer);
+  std::unique_ptr<MeasuredApi> measured_api;
+  if (api != nullptr) {
+    measured_api = std::make_unique<MeasuredApi>(
+        *api, clock, [&metrics](const char* kind, const char* status, double seconds) {
+          metrics.ApiAnswered(kind, status, seconds);
+        });
+  }
+  NativeLauncher launcher(supervision, zygote, measured_api.get(), loop, clock, observer);
   Agent agent(options, zk, *layout, launcher, clock, *sealer, observer, journal);
   launcher.SetListener(&agent);
 
+  metrics.SetBuild(kVersion, settings->airflow_version,
+                   static_cast<double>(clock.UnixMs()) / 1000.0);
+  auto turned = clock.Now();
+  TimePoint measure_at{};
   bool told_ready = false;
   int drains = 0;
   std::string told_error;
@@ -266,6 +300,11 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
       if (!told_error.empty())
         spdlog::warn("ZooKeeper not reachable, trying on error=\"{}\"", told_error);
     }
+    const auto now = clock.Now();
+    metrics.LoopLag(
+        std::chrono::duration<double>(std::max(TimePoint::duration{0}, now - turned - kTick))
+            .count());
+    turned = now;
     agent.SetLauncherReady(zygote.ready());
     while (drains < signals.stops()) {
       agent.Drain();
@@ -278,8 +317,23 @@ int RunWorker(const Flags& flags, GuardianLink* guardian) {
     vitals.registered = agent.ready();
     vitals.zygote_ready = zygote.ready();
     vitals.draining = agent.draining();
-    metrics.SetSlots(agent.slots());
-    metrics.SetRunning(agent.running());
+    if (!agent.last_error().empty() || !zk.last_error().empty()) {
+      vitals.SetError(agent.last_error().empty() ? zk.last_error() : agent.last_error());
+    } else {
+      const bool connected = zk.state() == SessionState::kConnected;
+      vitals.SetError(connected ? "" : "no connection to ZooKeeper at " + settings->hosts);
+    }
+    metrics.SetReady(vitals.Ready(clock));
+    metrics.SetSlots(agent.slots(), agent.slots_used());
+    metrics.SetRunning(agent.executing());
+    metrics.SetResultsWaiting(agent.results_waiting(), journal.size());
+    metrics.SetZygoteDeaths(zygote.deaths());
+    metrics.SetLeaseLeft(std::chrono::duration<double>(zk.lease_until() - now).count());
+    if (now >= measure_at) {
+      measure_at = now + kMeasureEvery;
+      const auto descriptors = CountDescriptors();
+      metrics.SetDescriptors(descriptors.open, descriptors.most);
+    }
     metrics.SetTaskMemory(launcher.MeasureMemory());
     metrics.SetWarmProcesses(launcher.warm_processes(), launcher.warm_memory_bytes());
     metrics.SetSessionState(ToString(zk.state()));

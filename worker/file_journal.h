@@ -43,6 +43,9 @@ class FileJournal : public Journal {
   // Tries again what failed, now and then.
   void Tick();
 
+  // Bytes of the file, 0 while there is none.
+  std::size_t size() const { return fd_ < 0 ? 0 : size_; }
+
  private:
   struct Taken {
     int fd;

@@ -61,6 +61,7 @@ void Agent::OnExamined(const std::string& dispatch, const Result<NodeData>& node
   run.claim = OurClaim(NodeOf(dispatch, run), *claims);
   if (run.state == State::kInDoubt) {
     run.state = State::kClaimed;
+    run.claimed = clock_.Now();
     observer_.OnClaimed(1);
   }
   if (run.state == State::kFinishing) return FinishDue();
@@ -109,6 +110,7 @@ void Agent::Abandon(const std::string& dispatch) {
   spdlog::warn("run was declared lost; killing it dispatch={} label=\"{}\"", dispatch,
                run.entry.label());
   run.abandoned = true;
+  observer_.OnKilled("abandoned");
   run.kill_asked = true;
   run.kill_at = clock_.Now() + options_.kill_grace;
   launcher_.Kill(dispatch, Launcher::Signal::kKill);

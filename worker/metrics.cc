@@ -7,7 +7,9 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <mutex>
+#include <vector>
 
 namespace zkexec {
 namespace {
@@ -33,6 +35,27 @@ Family<Histogram>& MakeHistogram(Registry& registry, const char* name, const cha
 // From a trivial task to a working day.
 Histogram::BucketBoundaries WorkloadBuckets() {
   return {0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 28800};
+}
+
+// From an idle fleet to a backlog of a working day.
+Histogram::BucketBoundaries WaitBuckets() {
+  return {0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400};
+}
+
+// What labels may say: each value makes series that stay, so what comes from an entry, or from
+// another process, is looked up here first.
+const std::vector<std::string> kKinds{"task", "callback", "connection_test"};
+const std::vector<std::string> kOutcomes{"success", "failed", "already_running", "stale", "token",
+                                         "killed",  "lost"};
+const std::vector<std::string> kRefusals{"unreadable", "newer_protocol", "other_secret",
+                                         "unclaimable", "bad_command"};
+const std::vector<std::string> kKills{"revoked", "drain", "abandoned"};
+const std::vector<std::string> kStates{"connecting", "connected", "expired", "auth_failed"};
+const std::vector<std::string> kApiKinds{"run", "heartbeat", "state", "other"};
+const std::vector<std::string> kApiStatus{"2xx", "3xx", "4xx", "5xx", "none"};
+
+std::string Known(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) == words.end() ? "other" : word;
 }
 
 // From a healthy server nearby to a session timeout.
@@ -61,6 +84,52 @@ struct WorkerMetrics::Impl {
   Gauge& running =
       MakeGauge(registry, "zkexec_worker_running_workloads", "Workloads running now.").Add({});
   Gauge& slots = MakeGauge(registry, "zkexec_worker_slots", "Slots this worker offers.").Add({});
+  Gauge& slots_used =
+      MakeGauge(registry, "zkexec_worker_slots_used", "Slots of what it has claimed or runs.")
+          .Add({});
+  Gauge& results_waiting =
+      MakeGauge(registry, "zkexec_worker_results_waiting", "Results that are not in ZooKeeper yet.")
+          .Add({});
+  Gauge& journal_bytes = MakeGauge(registry, "zkexec_worker_journal_bytes",
+                                   "Size of the journal of results that wait for ZooKeeper.")
+                             .Add({});
+  Histogram& waited = MakeHistogram(registry, "zkexec_worker_queue_wait_seconds",
+                                    "Time in the queue of what this worker has claimed, by the "
+                                    "clocks of scheduler and worker.")
+                          .Add({}, WaitBuckets());
+  Histogram& start_delay =
+      MakeHistogram(registry, "zkexec_worker_start_delay_seconds",
+                    "Time from the claim of a workload until it was handed to a process.")
+          .Add({}, WaitBuckets());
+  Family<Counter>& killed = MakeCounter(
+      registry, "zkexec_worker_kills_total",
+      "Runs that this worker ended, by cause: revoked (scheduler or operator), drain (its time "
+      "was over), abandoned (lost to it while ZooKeeper was away).");
+  Family<Gauge>& build = MakeGauge(registry, "zkexec_worker_build_info",
+                                   "1, with the versions of the worker and of Airflow.");
+  Gauge& start_time = MakeGauge(registry, "zkexec_worker_start_time_seconds",
+                                "When the worker process began, in seconds since 1970.")
+                          .Add({});
+  Gauge& descriptors_open =
+      MakeGauge(registry, "zkexec_worker_open_descriptors", "Open file descriptors.").Add({});
+  Gauge& descriptors_most =
+      MakeGauge(registry, "zkexec_worker_max_descriptors", "How many may be open; 0: no limit.")
+          .Add({});
+  Counter& zygote_deaths = MakeCounter(registry, "zkexec_worker_zygote_deaths_total",
+                                       "Times that the Python process died; it is started anew.")
+                               .Add({});
+  Histogram& loop_lag = MakeHistogram(registry, "zkexec_worker_loop_lag_seconds",
+                                      "How much later than it should the worker's loop turned.")
+                            .Add({}, ZooKeeperBuckets());
+  Gauge& lease_left = MakeGauge(registry, "zkexec_worker_lease_left_seconds",
+                                "For how long ZooKeeper surely takes this worker for alive; "
+                                "without, it starts nothing.")
+                          .Add({});
+  Gauge& ready =
+      MakeGauge(registry, "zkexec_worker_ready", "1 while /health/ready says 200.").Add({});
+  Family<Histogram>& api =
+      MakeHistogram(registry, "zkexec_worker_api_request_duration_seconds",
+                    "Time from a request of the Execution API to its answer, by kind and status.");
   Family<Gauge>& session =
       MakeGauge(registry, "zkexec_worker_zookeeper_session_state",
                 "1 for the present state of the ZooKeeper session, 0 for earlier ones.");
@@ -106,24 +175,84 @@ struct WorkerMetrics::Impl {
   Gauge* session_now = nullptr;  // guarded by mutex
 };
 
-WorkerMetrics::WorkerMetrics() : impl_(std::make_unique<Impl>()) {}
+// Series exist from the start: a counter that appears with its first event hides that event from
+// whoever asks for its increase.
+WorkerMetrics::WorkerMetrics() : impl_(std::make_unique<Impl>()) {
+  for (const auto& kind : kKinds) {
+    impl_->started.Add({{"kind", kind}});
+    impl_->duration.Add({{"kind", kind}}, WorkloadBuckets());
+    for (const auto& outcome : kOutcomes) {
+      impl_->finished.Add({{"kind", kind}, {"outcome", outcome}});
+    }
+  }
+  for (const auto& reason : kRefusals) impl_->refused.Add({{"reason", reason}});
+  for (const auto& cause : kKills) impl_->killed.Add({{"cause", cause}});
+  for (const auto& state : kStates) impl_->session.Add({{"state", state}});
+  for (const auto& kind : kApiKinds) {
+    for (const auto& status : kApiStatus) {
+      impl_->api.Add({{"kind", kind}, {"status", status}}, ZooKeeperBuckets());
+    }
+  }
+}
 WorkerMetrics::~WorkerMetrics() = default;
 
 void WorkerMetrics::ClaimSucceeded(int count) { impl_->claims_won.Increment(count); }
 void WorkerMetrics::ClaimLost(int count) { impl_->claims_lost.Increment(count); }
 
 void WorkerMetrics::WorkloadStarted(const std::string& kind) {
-  impl_->started.Add({{"kind", kind}}).Increment();
+  impl_->started.Add({{"kind", Known(kKinds, kind)}}).Increment();
 }
 
 void WorkerMetrics::WorkloadFinished(const std::string& kind, const std::string& outcome,
                                      double seconds) {
-  impl_->finished.Add({{"kind", kind}, {"outcome", outcome}}).Increment();
-  impl_->duration.Add({{"kind", kind}}, WorkloadBuckets()).Observe(seconds);
+  const auto known = Known(kKinds, kind);
+  impl_->finished.Add({{"kind", known}, {"outcome", Known(kOutcomes, outcome)}}).Increment();
+  impl_->duration.Add({{"kind", known}}, WorkloadBuckets()).Observe(seconds);
 }
 
 void WorkerMetrics::SetRunning(int count) { impl_->running.Set(count); }
-void WorkerMetrics::SetSlots(int count) { impl_->slots.Set(count); }
+void WorkerMetrics::SetSlots(int count, int used) {
+  impl_->slots.Set(count);
+  impl_->slots_used.Set(used);
+}
+
+void WorkerMetrics::SetResultsWaiting(int count, std::size_t journal_bytes) {
+  impl_->results_waiting.Set(count);
+  impl_->journal_bytes.Set(static_cast<double>(journal_bytes));
+}
+
+void WorkerMetrics::Waited(double seconds) { impl_->waited.Observe(seconds); }
+void WorkerMetrics::StartDelay(double seconds) { impl_->start_delay.Observe(seconds); }
+
+void WorkerMetrics::Killed(const std::string& cause) {
+  impl_->killed.Add({{"cause", Known(kKills, cause)}}).Increment();
+}
+
+void WorkerMetrics::SetBuild(const std::string& version, const std::string& airflow,
+                             double started_unix_s) {
+  impl_->build.Add({{"version", version}, {"airflow", airflow}}).Set(1);
+  impl_->start_time.Set(started_unix_s);
+}
+
+void WorkerMetrics::SetDescriptors(int open, int most) {
+  impl_->descriptors_open.Set(open);
+  impl_->descriptors_most.Set(most);
+}
+
+void WorkerMetrics::SetZygoteDeaths(int count) {
+  impl_->zygote_deaths.Increment(count - impl_->zygote_deaths.Value());
+}
+void WorkerMetrics::LoopLag(double seconds) { impl_->loop_lag.Observe(seconds); }
+void WorkerMetrics::SetLeaseLeft(double seconds) { impl_->lease_left.Set(std::max(0.0, seconds)); }
+void WorkerMetrics::SetReady(bool ready) { impl_->ready.Set(ready ? 1 : 0); }
+
+void WorkerMetrics::ApiAnswered(const std::string& kind, const std::string& status,
+                                double seconds) {
+  impl_->api
+      .Add({{"kind", Known(kApiKinds, kind)}, {"status", Known(kApiStatus, status)}},
+           ZooKeeperBuckets())
+      .Observe(seconds);
+}
 
 void WorkerMetrics::SetSessionState(const std::string& state) {
   const std::lock_guard lock(impl_->mutex);
@@ -138,7 +267,7 @@ void WorkerMetrics::ZkLatency(const std::string& op, double seconds) {
 }
 
 void WorkerMetrics::EntryRefused(const std::string& reason) {
-  impl_->refused.Add({{"reason", reason}}).Increment();
+  impl_->refused.Add({{"reason", Known(kRefusals, reason)}}).Increment();
 }
 
 void WorkerMetrics::HttpAnswered(const std::string& status) {

@@ -24,11 +24,31 @@ class WorkerMetrics {
   void ClaimLost(int count);
 
   // `kind` is task, callback or connection_test; `outcome` as reported to the executor.
+  // What is none of these is counted as "other".
   void WorkloadStarted(const std::string& kind);
   void WorkloadFinished(const std::string& kind, const std::string& outcome, double seconds);
 
+  void Waited(double seconds);      // in a queue, until we claimed it
+  void StartDelay(double seconds);  // from the claim until it was handed to a process
+  void Killed(const std::string& cause);
+
   void SetRunning(int count);
-  void SetSlots(int count);
+  void SetSlots(int count, int used);
+  // Results that are not in ZooKeeper yet, and what the journal of them has on the disk.
+  void SetResultsWaiting(int count, std::size_t journal_bytes);
+
+  // What and since when; once.
+  void SetBuild(const std::string& version, const std::string& airflow, double started_unix_s);
+  void SetDescriptors(int open, int most);
+  // So far; never less than before.
+  void SetZygoteDeaths(int count);
+  // Between two turns of the loop that should have been 100 ms apart at most: how much longer.
+  void LoopLag(double seconds);
+  // For how long ZooKeeper surely takes us for alive; nothing starts without.
+  void SetLeaseLeft(double seconds);
+  void SetReady(bool ready);
+  // See MeasuredApi::Tell.
+  void ApiAnswered(const std::string& kind, const std::string& status, double seconds);
 
   // The one current state: its series is 1, those of earlier states are 0.
   void SetSessionState(const std::string& state);

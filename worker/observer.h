@@ -12,7 +12,14 @@ class Observer {
   virtual ~Observer() = default;
   virtual void OnClaimed(int /*count*/) {}
   virtual void OnClaimLost() {}  // another worker was faster
+  // Of one that we claimed: for how long it had waited in its queue, by the clocks of two hosts.
+  virtual void OnWaited(double /*seconds*/) {}
   virtual void OnStarted(const std::string& /*kind*/) {}
+  // From the claim until it was handed to a process.
+  virtual void OnStartDelay(double /*seconds*/) {}
+  // A run that we end: revoked (its scheduler or an operator asked), drain (the drain's time is
+  // over), abandoned (it was lost to us while ZooKeeper was away).
+  virtual void OnKilled(const std::string& /*cause*/) {}
   virtual void OnFinished(const std::string& /*kind*/, const std::string& /*outcome*/,
                           double /*seconds*/) {}
   // An entry that this worker can't use: unreadable, newer_protocol, other_secret.

@@ -37,6 +37,7 @@ void Agent::StartDue() {
       continue;
     }
     run.started = clock_.Now();
+    observer_.OnStartDelay(std::chrono::duration<double>(run.started - run.claimed).count());
     run.state = State::kRunning;
     spdlog::info("start dispatch={} label=\"{}\" queue={} kind={}", id, run.entry.label(),
                  run.queue, run.entry.kind());
@@ -113,10 +114,10 @@ void Agent::Revoke(const std::string& dispatch) {
   const auto found = runs_.find(dispatch);
   if (found == runs_.end()) return;
   found->second.revoked = true;
-  Kill(dispatch, Launcher::Signal::kTerminate);
+  Kill(dispatch, Launcher::Signal::kTerminate, "revoked");
 }
 
-void Agent::Kill(const std::string& dispatch, Launcher::Signal signal) {
+void Agent::Kill(const std::string& dispatch, Launcher::Signal signal, const char* cause) {
   const auto found = runs_.find(dispatch);
   if (found == runs_.end() || found->second.state == State::kFinishing) return;
   auto& run = found->second;
@@ -124,6 +125,7 @@ void Agent::Kill(const std::string& dispatch, Launcher::Signal signal) {
   if (run.state != State::kRunning || run.kill_at != TimePoint{}) return;
   run.kill_at = clock_.Now() + options_.kill_grace;
   spdlog::info("kill dispatch={} label=\"{}\"", dispatch, run.entry.label());
+  observer_.OnKilled(cause);
   launcher_.Kill(dispatch, signal);
 }
 

@@ -225,6 +225,7 @@ void Zygote::Handle(const nlohmann::json& message, const std::vector<int>& fds) 
 void Zygote::OnDeath() {
   const bool was_ready = ready_;
   ready_ = false;
+  ++deaths_;
   channel_.Close();
   forks_lost_ = true;
   int status = 0;

@@ -61,6 +61,8 @@ class Zygote : public Launcher, public ForkServer, public PollSource {
   // Brings a log to where remote logs are. `done` is called in any case, later.
   void Upload(const nlohmann::json& what, std::function<void()> done);
   pid_t pid() const { return pid_; }
+  // How often it has died and was started anew, or will be.
+  int deaths() const { return deaths_; }
 
   Request Prepare() override;
   void Ready(short revents) override;
@@ -80,6 +82,7 @@ class Zygote : public Launcher, public ForkServer, public PollSource {
   ForkServer::Listener* fork_listener_ = nullptr;
 
   pid_t pid_ = -1;
+  int deaths_ = 0;
   Channel channel_;
   bool ready_ = false;
   bool greeted_ = false;

@@ -107,6 +107,46 @@ def inspect_queues(
 ) -> list[QueueInfo]:
     """Blocks up to ``timeout_ms``. Errors: ZkError, ValueError."""
 
+class FleetQueue(TypedDict):
+    queue: str
+    depth: int
+    running: int
+    reserved_slots: int
+    oldest_age_seconds: float | None
+    workers: int
+
+class FleetWorker(TypedDict):
+    worker: str
+    state: str
+    queues: list[str]
+    slots: int
+    running: int
+    reserved_slots: int
+
+class Fleet(TypedDict):
+    queues: list[FleetQueue]
+    workers: list[FleetWorker]
+    schedulers: int
+    results_waiting: int
+    without_claim: int
+    commands: int
+    command_age_seconds: float
+    unrecognized: int
+
+class FleetMonitor:
+    """Reads a tree again and again on one session; writes nothing.
+
+    One thread at a time. Errors: ValueError from the constructor, naming the option.
+    """
+
+    def __init__(
+        self, *, hosts: str, root: str, team: str, digest_auth: str, timeout_ms: int
+    ) -> None: ...
+    def read(self) -> Fleet:
+        """What is there now. Blocks up to ``timeout_ms``. Errors: ZkError."""
+    def wait(self, ms: int) -> None:
+        """Blocks for that long, and keeps the session alive meanwhile."""
+
 class CommandOutcome(TypedDict):
     worker: str
     state: str

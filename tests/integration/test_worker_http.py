@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +86,53 @@ def test_worker_serves_on_ipv6_and_says_where(site: Site) -> None:
     worker = site.worker(http_host="::1")
     assert worker.http.startswith("[::1]:")
     assert '"status":"ok"' in get(worker, "/health/live")
+
+
+def samples(worker: ZkWorker) -> dict[str, float]:
+    lines = [line for line in get(worker, "/metrics").splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_worker_tells_what_it_does_and_what_waits_while_zookeeper_is_away(
+    tmp_path: Path, own_zookeeper: ZooKeeperServer
+) -> None:
+    site = Site(tmp_path, own_zookeeper)
+    try:
+        worker = site.worker()
+        idle = samples(worker)
+        assert idle["zkexec_worker_ready"] == 1
+        assert idle["zkexec_worker_lease_left_seconds"] > 0
+        assert idle["zkexec_worker_open_descriptors"] > 0
+        assert idle['zkexec_worker_workloads_started_total{kind="task"}'] == 0
+        site.place("d1", TASK.format(folder=site.folder))
+        wait_until((site.folder / "started").exists, "the task", timeout=60)
+
+        def becomes(name: str, value: float) -> None:
+            wait_until(lambda: samples(worker)[name] == value, f"{name} {value:g}", timeout=60)
+
+        becomes("zkexec_worker_running_workloads", 1)
+        now = samples(worker)
+        assert now["zkexec_worker_slots_used"] == 1
+        assert now["zkexec_worker_queue_wait_seconds_count"] == 1
+        assert now["zkexec_worker_start_delay_seconds_count"] == 1
+        own_zookeeper.kill()
+        becomes("zkexec_worker_ready", 0)
+
+        def reason() -> str:
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                get(worker, "/health/ready")
+            assert refused.value.code == 503
+            return json.loads(refused.value.read())["error"]
+
+        wait_until(lambda: own_zookeeper.hosts in reason(), "the reason", timeout=60)
+        (site.folder / "go").touch()
+        becomes("zkexec_worker_results_waiting", 1)
+        now = samples(worker)
+        assert now["zkexec_worker_running_workloads"] == 0
+        assert now["zkexec_worker_journal_bytes"] > 0
+        own_zookeeper.start()
+        becomes("zkexec_worker_results_waiting", 0)
+        becomes("zkexec_worker_journal_bytes", 0)
+        assert site.event("d1").outcome == "success"
+    finally:
+        site.close()

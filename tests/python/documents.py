@@ -26,18 +26,34 @@ ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = (".cc", ".h", ".py", ".pyi", ".sh", ".proto")
 _ENDINGS = ("", ".h", ".cc", ".py", ".pyi", ".proto")
 # Top folders of the repository, with which a path in a document begins.
-_FOLDERS = ("bench", "cmake", "common", "docs", "executor", "python", "tests", "tools", "worker")
+_FOLDERS = (
+    "bench",
+    "cmake",
+    "common",
+    "docs",
+    "executor",
+    "helm",
+    "packaging",
+    "python",
+    "tests",
+    "tools",
+    "worker",
+)
 
 
 def documents() -> list[Path]:
     """Those that say what is so now. ADRs say what was decided then, and stay as they are."""
-    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+    below = [ROOT / "docs", ROOT / "docs" / "runbooks"]
+    return [
+        *sorted(ROOT.glob("*.md")),
+        *(one for path in below for one in sorted(path.glob("*.md"))),
+    ]
 
 
 def metrics(text: str) -> Iterator[str]:
     """Names of the worker's metrics and of the executor's gauges."""
-    known = set(re.findall(r'"(zkexec_worker_\w+)"', _source("worker/metrics.cc")))
-    for name in re.findall(r"\bzkexec_worker_\w+", text):
+    known = metric_names()
+    for name in re.findall(r"\bzkexec_(?:worker|fleet)_\w+", text):
         if re.sub(r"_(bucket|sum|count)$", "", name) not in known:
             yield f"there is no metric {name}"
     # `zk_executor.x` in prose is a gauge, or a module of ours.
@@ -49,6 +65,16 @@ def metrics(text: str) -> Iterator[str]:
         for name in re.findall(r"`(\w+)`", rest):
             if name not in NAMES:
                 yield f"there is no gauge zk_executor.{name}"
+
+
+def metric_names() -> set[str]:
+    """Names of the worker's and of the exporter's metrics; counters end in _total."""
+    known = set(re.findall(r'"(zkexec_worker_\w+)"', _source("worker/metrics.cc")))
+    exporter = _source("python/zk_executor/exporter/metrics.py")
+    known |= set(re.findall(r'_counter\(\s*"(zkexec_fleet_\w+)"', exporter))
+    counters = {name for name in known if name.startswith("zkexec_fleet_")}
+    known |= set(re.findall(r'"(zkexec_fleet_\w+)"', exporter))
+    return (known - counters) | {f"{name}_total" for name in counters}
 
 
 def options(text: str) -> Iterator[str]:

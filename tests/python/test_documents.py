@@ -49,6 +49,8 @@ def test_what_the_options_say_names_only_what_there_is() -> None:
     [
         (documents.metrics, "see `zkexec_worker_entries_refused_total`"),
         (documents.metrics, "`zkexec_worker_slot{by}`"),
+        (documents.metrics, "`zkexec_fleet_queue_size`"),
+        (documents.metrics, "`zkexec_fleet_reads`"),
         (documents.metrics, "the gauge `zk_executor.foreign`"),
         (documents.metrics, "`zk_executor.connected`, `live_workers`, `foreign`"),
         (documents.options, "set `[zk_executor] host`"),

@@ -186,6 +186,19 @@ def test_airflow_command_and_its_loader_resolve_the_bare_name(installed, tmp_pat
     ]
 
 
+def test_airflows_loader_resolves_the_path_without_an_alias(installed, tmp_path):
+    # The form that the official chart takes as its value `executor`.
+    code = (
+        "from airflow.executors.executor_loader import ExecutorLoader\n"
+        "cls, _ = ExecutorLoader.import_default_executor_cls()\n"
+        "print(cls.__module__, cls.__name__, ExecutorLoader.get_default_executor_name().alias)\n"
+    )
+    output = run_python(
+        code, PYTHONPATH=installed, AIRFLOW__CORE__EXECUTOR="zk_executor.ZkExecutor"
+    )
+    assert output.splitlines()[-1] == "zk_executor.executor ZkExecutor None"
+
+
 # Commands
 
 

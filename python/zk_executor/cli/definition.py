@@ -103,6 +103,15 @@ _QUEUES_EPILOG = """examples:
     airflow zk queues add worker-1 heavy,gpu
     airflow zk queues remove worker-1 gpu
 """
+_EXPORTER_EPILOG = """examples:
+  Prometheus metrics of all queues and workers, at http://HOST:9793/metrics:
+    airflow zk exporter
+  What an autoscaler of the workers of two queues asks (slots in use, and what waits):
+    curl 'http://localhost:9793/scale?queue=default&queue=heavy'
+
+It only reads, once per --interval, however many ask. One is enough; several may run.
+Exit codes: 0 after SIGTERM, 2 invalid option or configuration, 3 port taken.
+"""
 
 ZK_COMMANDS = (
     ActionCommand(
@@ -137,6 +146,28 @@ ZK_COMMANDS = (
             ARG_VERBOSE,
         ),
         epilog=_QUEUES_EPILOG,
+    ),
+    ActionCommand(
+        name="exporter",
+        help="Serve what ZooKeeper knows of queues and workers as metrics",
+        description="Serve depth and age of queues, workers, slots and more as Prometheus metrics, "
+        "and as JSON for autoscalers.",
+        func=lazy_load_command("zk_executor.cli.exporter.exporter"),
+        args=(
+            ARG_HOSTS,
+            ARG_ROOT,
+            ARG_TEAM,
+            Arg(("--http-port",), help="Port; 0: any free one (default: 9793)", default="9793"),
+            Arg(("--http-host",), help="Address to serve HTTP on", default="0.0.0.0"),
+            Arg(("--interval",), help="Seconds between two readings (default: 10)", default="10"),
+            Arg(
+                ("--timeout",),
+                help="Seconds for ZooKeeper to answer a reading (default: 10)",
+                default="10",
+            ),
+            ARG_VERBOSE,
+        ),
+        epilog=_EXPORTER_EPILOG,
     ),
     *CONTROL_COMMANDS,
     CONFIG_COMMANDS,

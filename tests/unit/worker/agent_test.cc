@@ -27,6 +27,12 @@ class FakeLauncher : public Launcher {
 
 struct Recorder : Observer {
   void OnRefused(const std::string& reason) override { refused.push_back(reason); }
+  void OnWaited(double seconds) override { waited.push_back(seconds); }
+  void OnStartDelay(double seconds) override { start_delays.push_back(seconds); }
+  void OnKilled(const std::string& cause) override { kill_causes.push_back(cause); }
+  std::vector<double> waited;
+  std::vector<double> start_delays;
+  std::vector<std::string> kill_causes;
   std::vector<std::string> refused;
 };
 
@@ -111,6 +117,46 @@ TEST_F(AgentTest, ClaimsStartsAndFinishesOneEntry) {
   EXPECT_FALSE(server_.Has(RunPath("d1")));
   EXPECT_EQ(Results(), Ids{"d1=success"});
   EXPECT_EQ(agent_->running(), 0);
+}
+
+TEST_F(AgentTest, TellsHowLongAnEntryWaitedAndHowLongItsStartTook) {
+  auto entry = Entry("d1");
+  entry.set_enqueued_unix_ms(clock_.UnixMs() - 2500);
+  QueueRaw(EntryName{0, entry.enqueued_unix_ms(), "d1"}.Encode(), entry.SerializeAsString());
+  auto early = Entry("d2");
+  early.set_enqueued_unix_ms(clock_.UnixMs() + 60000);
+  QueueRaw(EntryName{0, early.enqueued_unix_ms(), "d2"}.Encode(), early.SerializeAsString());
+  Run();
+  EXPECT_EQ(recorder_.waited, (std::vector<double>{2.5, 0.0})) << "the scheduler's clock is ahead";
+  EXPECT_EQ(recorder_.start_delays, (std::vector<double>{0.0, 0.0}));
+}
+
+TEST_F(AgentTest, CountsWhatRunsApartFromResultsThatWait) {
+  Queue("d1");
+  Queue("d2");
+  Run();
+  EXPECT_EQ(agent_->executing(), 2);
+  EXPECT_EQ(agent_->results_waiting(), 0);
+  zk_->Disconnect();
+  agent_->OnExit({"d1", "success", ""});
+  agent_->Tick();
+  EXPECT_EQ(agent_->executing(), 1);
+  EXPECT_EQ(agent_->results_waiting(), 1);
+  zk_->Connect();
+  Run(Duration{2000});
+  EXPECT_EQ(agent_->results_waiting(), 0);
+}
+
+TEST_F(AgentTest, TellsWhyItEndedARun) {
+  Queue("d1");
+  Queue("d2");
+  Run();
+  server_.Put(layout_.KillNode("w1", "d1"), "");
+  Run();
+  agent_->OnExit({"d1", "failed", ""});
+  agent_->Drain();
+  Run(Duration{31000});
+  EXPECT_EQ(recorder_.kill_causes, (std::vector<std::string>{"revoked", "drain"}));
 }
 
 TEST_F(AgentTest, ResultOfAFailureCarriesTheReason) {

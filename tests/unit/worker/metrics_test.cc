@@ -29,6 +29,63 @@ TEST_F(WorkerMetricsTest, ShowsZeroesBeforeAnythingHappened) {
   EXPECT_TRUE(Has("zkexec_worker_slots 0"));
 }
 
+TEST_F(WorkerMetricsTest, HasCountersFromTheStart) {
+  EXPECT_TRUE(Has("zkexec_worker_workloads_started_total{kind=\"callback\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_workloads_finished_total{kind=\"task\",outcome=\"lost\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"other_secret\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_kills_total{cause=\"drain\"} 0"));
+  EXPECT_TRUE(Has("zkexec_worker_zygote_deaths_total 0"));
+  EXPECT_TRUE(Has("zkexec_worker_zookeeper_session_state{state=\"auth_failed\"} 0"));
+  EXPECT_TRUE(
+      Has("zkexec_worker_api_request_duration_seconds_count{kind=\"heartbeat\",status=\"5xx\"} 0"));
+}
+
+TEST_F(WorkerMetricsTest, MakesNoSeriesOfWordsThatItDoesNotKnow) {
+  for (int i = 0; i < 100; ++i) {
+    const auto word = "of-an-entry-" + std::to_string(i);
+    metrics_.WorkloadStarted(word);
+    metrics_.WorkloadFinished(word, word, 1.0);
+    metrics_.EntryRefused(word);
+    metrics_.Killed(word);
+    metrics_.ApiAnswered(word, word, 1.0);
+  }
+  EXPECT_EQ(metrics_.Text().find("of-an-entry"), std::string::npos);
+  EXPECT_TRUE(Has("zkexec_worker_workloads_started_total{kind=\"other\"} 100"));
+  EXPECT_TRUE(Has("zkexec_worker_kills_total{cause=\"other\"} 100"));
+}
+
+TEST_F(WorkerMetricsTest, ShowsWhatAWorkerIsAndHas) {
+  metrics_.SetBuild("1.2.3", "3.3.2", 1.5e9);
+  metrics_.SetDescriptors(40, 1024);
+  metrics_.SetResultsWaiting(3, 512);
+  metrics_.SetLeaseLeft(-4.0);
+  metrics_.SetReady(true);
+  metrics_.SetZygoteDeaths(2);
+  metrics_.SetZygoteDeaths(2);
+  metrics_.SetZygoteDeaths(3);
+  EXPECT_TRUE(Has("zkexec_worker_build_info{airflow=\"3.3.2\",version=\"1.2.3\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_start_time_seconds 1500000000"));
+  EXPECT_TRUE(Has("zkexec_worker_open_descriptors 40"));
+  EXPECT_TRUE(Has("zkexec_worker_max_descriptors 1024"));
+  EXPECT_TRUE(Has("zkexec_worker_results_waiting 3"));
+  EXPECT_TRUE(Has("zkexec_worker_journal_bytes 512"));
+  EXPECT_TRUE(Has("zkexec_worker_lease_left_seconds 0"));
+  EXPECT_TRUE(Has("zkexec_worker_ready 1"));
+  EXPECT_TRUE(Has("zkexec_worker_zygote_deaths_total 3"));
+}
+
+TEST_F(WorkerMetricsTest, MeasuresWaitsStartsLagAndTheApi) {
+  metrics_.Waited(2.0);
+  metrics_.StartDelay(0.02);
+  metrics_.LoopLag(0.3);
+  metrics_.ApiAnswered("heartbeat", "none", 5.0);
+  EXPECT_TRUE(Has("zkexec_worker_queue_wait_seconds_sum 2"));
+  EXPECT_TRUE(Has("zkexec_worker_start_delay_seconds_bucket{le=\"0.05\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_loop_lag_seconds_count 1"));
+  EXPECT_TRUE(
+      Has("zkexec_worker_api_request_duration_seconds_sum{kind=\"heartbeat\",status=\"none\"} 5"));
+}
+
 TEST_F(WorkerMetricsTest, CountsClaims) {
   metrics_.ClaimSucceeded(3);
   metrics_.ClaimSucceeded(1);
@@ -63,9 +120,10 @@ TEST_F(WorkerMetricsTest, CountsHttpAnswersAndDroppedConnections) {
 TEST_F(WorkerMetricsTest, ShowsLatestGauges) {
   metrics_.SetRunning(5);
   metrics_.SetRunning(4);
-  metrics_.SetSlots(16);
+  metrics_.SetSlots(16, 5);
   EXPECT_TRUE(Has("zkexec_worker_running_workloads 4"));
   EXPECT_TRUE(Has("zkexec_worker_slots 16"));
+  EXPECT_TRUE(Has("zkexec_worker_slots_used 5"));
 }
 
 TEST_F(WorkerMetricsTest, ShowsOneSessionStateAtATime) {
@@ -78,14 +136,14 @@ TEST_F(WorkerMetricsTest, ShowsOneSessionStateAtATime) {
 
 TEST_F(WorkerMetricsTest, MeasuresZooKeeperAndRefusals) {
   metrics_.ZkLatency("multi", 0.25);
-  metrics_.EntryRefused("malformed");
+  metrics_.EntryRefused("unreadable");
   metrics_.JournalFailed();
   EXPECT_TRUE(Has("zkexec_worker_journal_failures_total 1"));
   metrics_.RunFault();
   EXPECT_TRUE(Has("zkexec_worker_run_faults_total 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_count{op=\"multi\"} 1"));
   EXPECT_TRUE(Has("zkexec_worker_zookeeper_operation_duration_seconds_sum{op=\"multi\"} 0.25"));
-  EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"malformed\"} 1"));
+  EXPECT_TRUE(Has("zkexec_worker_queue_entries_refused_total{reason=\"unreadable\"} 1"));
 }
 
 TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
@@ -106,7 +164,7 @@ TEST_F(WorkerMetricsTest, ExplainsEveryFamily) {
     EXPECT_NE(text.find("# HELP " + name + " "), std::string::npos) << name;
     ++families;
   }
-  EXPECT_EQ(families, 17);
+  EXPECT_EQ(families, 31);
 }
 
 // The loop thread counts while an HTTP thread reads. For the thread sanitizer.
