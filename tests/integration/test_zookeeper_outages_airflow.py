@@ -34,8 +34,8 @@ def told(stack: AirflowStack) -> set[int]:
 def test_api_server_and_triggerer_go_on_while_zookeeper_is_away(
     tmp_path: Path, session_folder: Path, airflow_stack: Callable[..., AirflowStack]
 ) -> None:
-    """Thousands of names and triggers are known when it goes away. Runs that ask for variables, and
-    others' deferred tasks, end while it is away; later, what is new is found."""
+    """A thousand names and 900 triggers are known when it goes away. Runs that ask for variables,
+    and others' deferred tasks, end while it is away; later, what is new is found."""
     server = ZooKeeperServer(tmp_path / "zookeeper", jvm=DEFAULT_SETTINGS)
     stack = airflow_stack(
         "airflow",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks for thousands of variables, has hundreds of watchers, and waits deferred for a moment."""
+"""Asks for a thousand variables, has hundreds of watchers, and waits deferred for a moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher, BaseOperator, Variable, task
 
 from zk_executor.triggers.zookeeper import ZnodeChangedTrigger
 
-NAMES = 5_000
+NAMES = 1_000
 WATCHERS = 900  # a triggerer takes 1,000 triggers, and the sensor's is one
 
 with DAG("outages_many", schedule=None, catchup=False):
