@@ -50,6 +50,45 @@ UNFIT = {
     "hangs": (IN_TASK + "if not IN_TASK: os.read(os.pipe()[0], 1)", "timeout", ""),
     "prints": ("print('words of a module')", "output", "words of a module"),
     "writes": ("import os\nos.write(2, b'words of a module')", "output", "words of a module"),
+    "patches": (
+        "import socket\nclass Patched(socket.socket):\n    pass\nsocket.socket = Patched",
+        "patched",
+        "socket.socket",
+    ),
+    "sets_timeout": ("import socket\nsocket.setdefaulttimeout(2)", "state", "default timeout"),
+    "shares_lock": (
+        "import multiprocessing\nLOCK = multiprocessing.get_context('fork').Lock()",
+        "shared_memory",
+        "",
+    ),
+    "shares_memory": ("import mmap\nM = mmap.mmap(-1, 4096)", "shared_memory", ""),
+    "minds_forks": (
+        "import os\nos.register_at_fork(after_in_child=lambda: None)",
+        "fork_hooks",
+        "lambda",
+    ),
+    "has_generator": ("import random\nR = random.Random()", "random", "random.Random"),
+    "has_numpys": (
+        "import numpy\nR = numpy.random.default_rng()",
+        "random",
+        "Generator",
+    ),
+    "seeds": ("import random\nrandom.seed(7)", "random", "Python's global"),
+    "seeds_numpy": ("import numpy\nnumpy.random.seed(42)", "random", "numpy's global"),
+    "lacks_name": (IN_TASK + "if not IN_TASK: from json import NOT_THERE", "error", "NOT_THERE"),
+    "appends": (
+        "import os\nwith open(os.environ['WARM_TESTS_PREFIX'] + '/appended', 'a') as f:\n"
+        "    f.write('x')",
+        "files",
+        "appended",
+    ),
+    "daemonises": (
+        "import os, subprocess\nif not os.environ.get('_WARM_ONCE'):\n"
+        "    os.environ['_WARM_ONCE'] = '1'\n"
+        "    subprocess.run('sleep 5 > /dev/null 2>&1 &', shell=True)",
+        "children",
+        "",
+    ),
     "logs": (
         "import logging\nlogging.getLogger('m').warning('words of a module')",
         "output",
@@ -99,10 +138,15 @@ UNFIT = {
         "if not IN_TASK:\n"
         "    with open(os.environ['WARM_TESTS_PREFIX'] + '/folder', 'w') as file:\n"
         "        file.write(FOLDER.name)",
+        "finalizers",
+        "",
+    ),
+    "makes_file": (
+        "import os, tempfile\nFD, FILE = tempfile.mkstemp()\nos.close(FD)",
         "files",
         "/",
     ),
-    "makes_file": ("import tempfile\nFILE = tempfile.mkstemp()[1]", "files", "/"),
+    "makes_folders": ("import tempfile\nFOLDER = tempfile.mkdtemp()", "files", "/"),
     "finalizes": (
         "import weakref\nclass T: pass\nT = T()\nF = weakref.finalize(T, int)",
         "finalizers",
@@ -273,9 +317,9 @@ def test_imports_of_a_file_are_made_ahead_once_for_two_files(supervised):
     assert len(lines(supervised, "warm process ready", "other")) == 1
 
 
-def test_files_whose_imports_load_the_same_modules_share_a_process(supervised):
+def test_files_whose_imports_load_the_same_modules_in_one_order_share_a_process(supervised):
     write(supervised.dags / "dag.py", dag(top="import moment\nimport other"))
-    write(supervised.dags / "second.py", dag(top="import other\nimport moment"))
+    write(supervised.dags / "second.py", dag(top="import moment\nimport other, moment"))
     for file in ("dag.py", "second.py"):
         assert set(imported_ahead(settle(supervised, file))) == {"moment", "other"}
     assert len(lines(supervised, "warm process ready", "other")) == 1
@@ -445,3 +489,62 @@ def test_dead_warm_process_takes_its_tasks_along_and_is_replaced(supervised):
     assert len(lines(supervised, "warm process ready", "moment")) == 2
     supervised.say({"kill": first, "signal": "kill"})
     supervised.end_of(first)
+
+
+def test_modules_in_another_order_have_a_process_of_their_own(supervised):
+    for name, word in (("first", "one"), ("second", "two")):
+        source = TAKES_A_MOMENT + f"import os\nWORD = os.environ.setdefault('WORD', {word!r})\n"
+        supervised.installation.module(name, source)
+    for file, top in (
+        ("dag.py", "import first\nimport second"),
+        ("reverse.py", "import second\nimport first"),
+    ):
+        write(supervised.dags / file, dag("print(os.environ['WORD'])", top))
+    assert "one" in settle(supervised, "dag.py")
+    assert "two" in settle(supervised, "reverse.py")
+
+
+def test_file_that_a_module_read_is_read_anew_when_it_has_changed(supervised):
+    config = supervised.installation.prefix / "config"
+    config.write_text("old")
+    supervised.installation.module(
+        "configured", TAKES_A_MOMENT + f"WORD = open({str(config)!r}).read()\n"
+    )
+    write(supervised.dags / "dag.py", dag("print(configured.WORD)", "import configured"))
+    assert "old" in settle(supervised)
+    config.write_text("newer")
+    assert "newer" in supervised.run("say").events
+    assert "newer" in settle(supervised)
+
+
+def test_filters_of_warnings_that_a_module_sets_end_with_the_parse(supervised):
+    supervised.installation.module(
+        "strict", TAKES_A_MOMENT + "import warnings\nwarnings.simplefilter('error')\n"
+    )
+    body = "import warnings; print('filter', warnings.filters[0][0])"
+    write(supervised.dags / "dag.py", dag(body, "import strict"))
+    settle(supervised)
+    first = supervised.run("say").events
+    write(supervised.dags / "plain.py", dag(body, "import moment"))
+    settle(supervised, "plain.py")
+    plain = supervised.run("say", "plain.py").events
+    said = [[event for event in events if event.startswith("filter")] for events in (first, plain)]
+    assert said[0] == said[1]
+
+
+def test_process_that_stands_still_holds_no_run_and_its_run_can_be_killed(supervised):
+    write(supervised.dags / "dag.py", dag("print('ran')", "import moment"))
+    settle(supervised)
+    (line,) = lines(supervised, "warm process ready", "moment")
+    pid = int(line.partition("pid=")[2].split()[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        # The first takes the child that waits, which is no concern of the process.
+        runs = [supervised.start("say") for _ in range(3)]
+        supervised.say({"kill": runs[1], "signal": "term"})
+        assert supervised.end_of(runs[1]).info == "killed before it started"
+        assert supervised.end_of(runs[2]).outcome == "success"
+        assert supervised.forked_from()[-1] == "warm"
+        assert lines(supervised, "a warm process is given up reason=silent")
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -12,12 +12,12 @@ import pytest
 
 LOOK = """
 import json, os, sys
-from zk_executor.worker import leftovers
+from zk_executor.worker import import_watch, leftovers
 {before}
-with leftovers.made_files() as made:
+with import_watch.watched() as watch:
     state = leftovers.State()
     {code}
-    print(json.dumps([*leftovers.State().since(state), made]))
+    print(json.dumps([*leftovers.State().since(state), watch.made]))
     sys.stdout.flush()
     os._exit(0)
 """

@@ -132,7 +132,7 @@ def test_package_of_the_dag_folder_is_followed_through_relative_imports(dags: Pa
     package = dags / "own" / "inner"
     package.mkdir(parents=True)
     (dags / "own" / "__init__.py").write_text("import numpy\n")
-    (dags / "own" / "near.py").write_text("import pyarrow\n")
+    (dags / "own" / "near.py").write_text("import pyarrow\nX = 1\n")
     (package / "__init__.py").write_text("from . import here\n")
     (package / "here.py").write_text("from ..near import X\nimport pandas\n")
     found = find(dags, "from own.inner import here")
@@ -251,3 +251,30 @@ def test_files_are_followed_up_to_a_bound(dags: Path) -> None:
 def test_too_big_a_file_is_not_read(dags: Path) -> None:
     source = "import numpy\n#" + "x" * top_level_imports.FILE_BYTES_MAX
     assert find(dags, source).imports == []
+
+
+ENDS_BEFORE_ITS_HANDLER = {
+    "a name that an own module lacks": ("from helper import THREADS", "OTHER = 1\n"),
+    "a name for which an own module is asked": (
+        "from helper import x",
+        "def __getattr__(name):\n    return 1\n",
+    ),
+    "all names of an own module": ("from helper import *", "X = 1\n"),
+    "a path that an own package sets": ("import helper", "__path__ = []\n"),
+}
+
+
+@pytest.mark.parametrize("name", ENDS_BEFORE_ITS_HANDLER)
+def test_nothing_is_known_after_an_import_that_may_not_do_what_it_seems_to(
+    dags: Path, name: str
+) -> None:
+    top, helper = ENDS_BEFORE_ITS_HANDLER[name]
+    (dags / "helper.py").write_text("import numpy\n" + helper)
+    source = f"try:\n    {top}\nexcept ImportError:\n    pass\nimport pandas\n"
+    assert [one.name for one in find(dags, source).imports] == ["numpy"]
+
+
+def test_import_of_a_name_that_an_installed_module_lacks_fails_as_the_statement_would() -> None:
+    with pytest.raises(ImportError, match="NOT_THERE"):
+        Import("json", ("NOT_THERE",)).run()
+    Import("json", ("decoder", "*")).run()

@@ -26,6 +26,9 @@ constexpr Duration kReplaceAfter{100};
 // On top of what Airflow gives to the parse of a file, for a process to come into being.
 constexpr Duration kImportSlack{5000};
 constexpr std::int64_t kMegabytesMax = 1 << 20;
+// How long a server may take to fork. A fork takes milliseconds, on an overloaded machine a second.
+constexpr Duration kSpawnMax{10000};
+constexpr char kSilent[] = "the worker's process that forks tasks does not answer";
 constexpr char kServerLost[] =
     "the worker's process that forked the task died, and the task with it";
 
@@ -199,6 +202,7 @@ void NativeLauncher::KeepIdle(ForkServer& server) {
 void NativeLauncher::Assign(int child, const std::string& dispatch_id) {
   auto& assigned = children_.at(child);
   assigned.run = dispatch_id;
+  assigned.assigned_at = clock_.Now();
   assigned.replace_at = clock_.Now() + kReplaceAfter;
   if (assigned.spawned) runs_.at(dispatch_id)->Begin(assigned.process.get());
 }
@@ -266,7 +270,26 @@ void NativeLauncher::Remove(std::map<int, Child>::iterator child) {
 void NativeLauncher::Kill(const std::string& dispatch_id, Signal signal) {
   const auto found = runs_.find(dispatch_id);
   if (found == runs_.end()) return zygote_.Kill(dispatch_id, signal);
-  found->second->Kill(signal);
+  if (found->second->begun()) return found->second->Kill(signal);
+  // Its process was asked for and has not come; if it comes, it waits for another task.
+  for (auto& [child, one] : children_)
+    if (one.run == dispatch_id) one.run.clear();
+  ReportLater({dispatch_id, "failed", "killed before it started"});
+}
+
+void NativeLauncher::ReplaceSilent() {
+  for (auto& [child, one] : children_) {
+    if (one.run.empty() || one.spawned || clock_.Now() - one.assigned_at < kSpawnMax) continue;
+    const auto run = std::exchange(one.run, {});
+    if (one.server == &zygote_ || one.server == nullptr) {
+      ReportLater({run, "failed", kSilent});
+      continue;
+    }
+    spdlog::warn("a warm process does not answer; the zygote forks in its place dispatch={}", run);
+    warm_.GiveUp(*one.server);
+    Guard(run, [&] { ForkFor(run, zygote_); });
+    return;  // there is one more child now
+  }
 }
 
 void NativeLauncher::ReportLater(ExitReport report) { reports_.push_back(std::move(report)); }
@@ -277,7 +300,9 @@ PollSource::Request NativeLauncher::Prepare() {
   auto first = TimePoint::max();
   for (const auto& [id, run] : runs_) first = std::min(first, run->due());
   for (const auto& [id, child] : children_) {
-    if (!child.run.empty()) first = std::min(first, child.replace_at);
+    if (child.run.empty()) continue;
+    first = std::min(first, child.replace_at);
+    if (!child.spawned) first = std::min(first, child.assigned_at + kSpawnMax);
   }
   if (first == TimePoint::max()) return {-1, 0, Duration{60000}};
   const auto wait = std::chrono::ceil<Duration>(std::max(first, next_tick_) - clock_.Now());
@@ -293,6 +318,7 @@ void NativeLauncher::Ready(short) {
     // What is forked meanwhile comes at the end: its numbers grow.
     for (auto& [id, child] : children_)
       if (child.replace_at <= now) Replace(child);
+    ReplaceSilent();
     warm_.Tick();
     while (!unexplained_.empty() && unexplained_.front().first <= now) {
       const int child = unexplained_.front().second;

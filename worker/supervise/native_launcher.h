@@ -78,6 +78,7 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
     std::unique_ptr<TaskProcess> process;
     std::string run;  // its dispatch; empty: idle
     bool spawned = false;
+    TimePoint assigned_at{};
     TimePoint replace_at = TimePoint::max();  // when another is forked ahead in its place
     std::int64_t memory = 0;
   };
@@ -90,6 +91,8 @@ class NativeLauncher : public Launcher, public ForkServer::Listener, public Poll
   int Fork(ForkServer& server, std::string* why);
   void KeepIdle(ForkServer& server);
   void Replace(Child& child);
+  // Has another server fork for runs whose own does not.
+  void ReplaceSilent();
   void Assign(int child, const std::string& dispatch_id);
   void OnChildExit(int child);
   void Remove(std::map<int, Child>::iterator child);

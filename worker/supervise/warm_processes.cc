@@ -20,6 +20,8 @@ constexpr Duration kLookInterval{2'000};
 constexpr Duration kUnusedMax{600'000};
 // What could not be imported ahead may have been upgraded.
 constexpr Duration kUnfitMax{600'000};
+// One that was ready and then died, or did not do its work.
+constexpr Duration kDistrust{60'000};
 constexpr Duration kBaseAgain{5'000};
 
 }  // namespace
@@ -54,7 +56,7 @@ const std::string& WarmProcesses::Resolve(const std::string& list) {
     if (found == entries_.end()) return *now;
     auto& [name, entry] = *found;
     entry.used = clock_.Now();
-    if (entry.unfit && clock_.Now() - entry.unfit_at > kUnfitMax) entry.unfit = false;
+    if (entry.unfit && clock_.Now() > entry.unfit_until) entry.unfit = false;
     if (!entry.same_as.empty()) {
       now = &entry.same_as;
     } else if (entry.unfit && name != kNoImports) {
@@ -74,12 +76,44 @@ WarmProcess* WarmProcesses::Usable(const std::string& list) {
   if (found == entries_.end() || found->second.current == nullptr) return nullptr;
   auto& entry = found->second;
   if (entry.current->facts().state == WarmProcess::State::kImporting) return nullptr;
+  if (entry.current->facts().state == WarmProcess::State::kFailed) {
+    OnDeath(list, entry);
+    return nullptr;
+  }
   if (!entry.current->Fresh()) {
     Retire(entry);
     return nullptr;
   }
   entry.used = clock_.Now();
   return entry.current.get();
+}
+
+void WarmProcesses::OnDeath(const std::string& list, Entry& entry) {
+  const bool young = clock_.Now() - entry.ready_at < kDistrust;
+  // Once may be the kernel's want of memory; twice is its own.
+  if (young && std::exchange(entry.died, true)) return Distrust(list, entry, "died");
+  observer_.OnWarmProcess("died");
+  Retire(entry);
+}
+
+void WarmProcesses::Distrust(const std::string& list, Entry& entry, const std::string& reason) {
+  spdlog::warn("a warm process is given up reason={} pid={} imports={}", reason,
+               entry.current->facts().pid, list);
+  observer_.OnWarmProcess(reason);
+  Retire(entry);
+  if (list == kNoImports) {
+    base_again_ = clock_.Now() + kBaseAgain;
+    return;
+  }
+  entry.unfit = true;
+  entry.died = false;
+  entry.fits = 0;
+  entry.unfit_until = clock_.Now() + kDistrust;
+}
+
+void WarmProcesses::GiveUp(const ForkServer& server) {
+  for (auto& [list, entry] : entries_)
+    if (entry.current.get() == &server) return Distrust(list, entry, "silent");
 }
 
 void WarmProcesses::Want(const std::string& list, int times) {
@@ -112,6 +146,7 @@ void WarmProcesses::OnSettled(const std::string& list) {
   }
   spdlog::info("warm process ready pid={} ms={} imports={}", facts.pid, facts.took.count(), list);
   observer_.OnWarmProcess("ready");
+  entry.ready_at = clock_.Now();
   parts_.ready(*entry.current);
 }
 
@@ -124,7 +159,7 @@ void WarmProcesses::OnUnfit(const std::string& list, Entry& entry) {
                facts.reason, facts.detail);
   observer_.OnWarmProcess(facts.reason);
   entry.unfit = true;
-  entry.unfit_at = clock_.Now();
+  entry.unfit_until = clock_.Now() + kUnfitMax;
   entry.fits = facts.index;
   if (list == kNoImports) base_again_ = clock_.Now() + kBaseAgain;
   Retire(entry);

@@ -57,6 +57,8 @@ class WarmProcesses {
   void CountChild(const ForkServer& server, int change);
   // A server that is no longer chosen; nothing new is forked from it.
   bool Retired(const ForkServer& server) const;
+  // The server does not do what it is asked to: it is chosen no more for a while.
+  void GiveUp(const ForkServer& server);
   // The zygote died, and every warm process with it.
   void LoseAll();
   void Tick();
@@ -75,7 +77,9 @@ class WarmProcesses {
     // Its imports can't be made ahead: those before `fits` can.
     bool unfit = false;
     std::size_t fits = 0;
-    TimePoint unfit_at{};
+    TimePoint unfit_until{};
+    TimePoint ready_at{};
+    bool died = false;        // one of it, young
     std::string same_as;      // another list, of a process that does as well; empty: none
     pid_t measured = 0;       // the process that `memory` is of
     std::int64_t memory = 0;  // when it was looked at last
@@ -88,6 +92,8 @@ class WarmProcesses {
   void Start(const std::string& list);
   void OnSettled(const std::string& list);
   void OnUnfit(const std::string& list, Entry& entry);
+  void OnDeath(const std::string& list, Entry& entry);
+  void Distrust(const std::string& list, Entry& entry, const std::string& reason);
   void ShareWith(const std::string& list, Entry& entry);
   void Retire(Entry& entry);
   void MeasureMemory();

@@ -12,16 +12,19 @@ Linux only; one thread, for as long as it is used.
 from __future__ import annotations
 
 import contextlib
+import gc
+import io  # noqa: F401
+import json  # noqa: F401
 import locale
 import logging
 import os
+import random
 import signal
+import socket
 import sys
-import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 # The exceptions: libraries whose threads may be there when a process is forked. Each by a part of
@@ -36,6 +39,15 @@ DISPENSABLE_THREADS = {"jemalloc_bg_thd": "libarrow"}
 # A thread that Python has joined is there a moment longer.
 _LOOKS_FOR_THREADS = 10
 _LOOK_INTERVAL_S = 0.005
+
+# Of which a warm process makes tasks, and Airflow's task its start. A library that replaces parts
+# of them (gevent's monkey patching) does so under the feet of both.
+_STANDARD = tuple(
+    name
+    for name in ("builtins", "io", "json", "os", "select", "selectors", "signal", "socket",
+                 "subprocess", "threading", "time")
+    if name in sys.modules
+)  # fmt: skip
 
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
@@ -58,7 +70,12 @@ class State:
             "standard streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
             "trace function": (sys.gettrace(), sys.getprofile()),
             "logging": (id(logging.getLoggerClass()), id(logging.getLogRecordFactory())),
+            "default timeout of sockets": socket.getdefaulttimeout(),
         }
+        self.generators = _generators()
+        self.python_random = random.getstate()
+        self.shared_memory = _shared_memory()
+        self.standard = _standard_names()
         # What runs at exit to take away what was made at the import.
         self.finalizers = len(weakref.finalize._registry)  # type: ignore[attr-defined]
         # Not imported here: its own handler would then be in no task, as tasks forget what was
@@ -78,36 +95,20 @@ class State:
             return "descriptors", ", ".join(filter(None, changed))
         if self.finalizers > before.finalizers:
             return "finalizers", "something is to be taken away at exit"
+        if self.shared_memory - before.shared_memory:
+            return "shared_memory", "memory that forks would share"
         for name, value in self.plain.items():
             if value != before.plain[name]:
                 return "state", name
+        if patched := sorted(before.standard.items() - self.standard.items()):
+            return "patched", patched[0][0]
+        if new := sorted(self.generators - before.generators):
+            return "random", ", ".join(new)
+        if _is_numpys_used():
+            return "random", "numpy's global generator was used or seeded"
+        if self.python_random != before.python_random:
+            return "random", "Python's global generator was used or seeded"
         return "", ""
-
-
-@contextlib.contextmanager
-def made_files() -> Iterator[list[str]]:
-    """List the temporary files and the folders that Python code makes within."""
-    made: list[str] = []
-    inner: Any = tempfile._mkstemp_inner  # type: ignore[attr-defined]
-    mkdir = os.mkdir
-
-    def noting_mkstemp(*args: Any, **kwargs: Any) -> Any:
-        found = inner(*args, **kwargs)
-        made.append(str(found[1]))
-        return found
-
-    def noting_mkdir(path: Any, *args: Any, **kwargs: Any) -> None:
-        mkdir(path, *args, **kwargs)
-        if os.path.basename(os.fspath(path)) not in ("__pycache__", b"__pycache__"):
-            made.append(os.fsdecode(path))
-
-    tempfile._mkstemp_inner = noting_mkstemp  # type: ignore[attr-defined]
-    os.mkdir = noting_mkdir  # type: ignore[assignment]
-    try:
-        yield made
-    finally:
-        tempfile._mkstemp_inner = inner  # type: ignore[attr-defined]
-        os.mkdir = mkdir
 
 
 def _threads_that_stay() -> list[str]:
@@ -138,6 +139,61 @@ def _thread_names(maps: str) -> list[str]:
             if library is None or library not in maps:
                 names.append(name)
     return sorted(names)
+
+
+def _generators() -> set[str]:
+    """
+    Those of random numbers that would say the same in every fork, each by its type and number.
+
+    The global ones are seeded anew in forks, and what draws from the system needs not to be.
+    """
+    numpy: Any = sys.modules.get("numpy.random")
+    kinds: tuple[type, ...] = (random.Random,)
+    found: set[str] = set()
+    ours = [getattr(random, "_inst", None)]
+    if numpy is not None and hasattr(numpy, "mtrand"):
+        kinds += (numpy.Generator, numpy.RandomState)
+        ours.append(numpy.mtrand._rand)
+    for one in gc.get_objects():
+        # Its type alone: to ask an object may wake one that loads something.
+        kind = type(one)
+        if not issubclass(kind, kinds) or issubclass(kind, random.SystemRandom):
+            continue
+        if not any(one is known for known in ours):
+            found.add(f"{kind.__module__}.{kind.__name__} {id(one)}")
+    return found
+
+
+def _is_numpys_used() -> bool:
+    """Whether numpy's global generator is not as its import makes it: used, or seeded."""
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is None or not hasattr(numpy, "MT19937"):
+        return False
+    with contextlib.suppress(Exception):
+        now, fresh = numpy.get_state(legacy=False), numpy.MT19937().state
+        return bool(now["bit_generator"] != "MT19937" or _position(now) != _position(fresh))
+    return True
+
+
+def _position(state: Any) -> Any:
+    """In the numbers that the generator has made at once."""
+    return state["state"]["pos"]
+
+
+def _shared_memory() -> set[str]:
+    """The mappings that a fork has in common with its parent, as locks of processes are."""
+    with open("/proc/self/maps") as maps:
+        return {line.split()[0] for line in maps if line.split()[1].endswith("s")}
+
+
+def _standard_names() -> dict[str, int]:
+    """What the names of modules stand for that start a task, so that a change is seen."""
+    found: dict[str, int] = {}
+    for name in _STANDARD:
+        for attribute, value in vars(sys.modules[name]).items():
+            if not attribute.startswith("_") and (callable(value) or isinstance(value, type)):
+                found[f"{name}.{attribute}"] = id(value)
+    return found
 
 
 def _numbers(folder: str) -> set[int]:

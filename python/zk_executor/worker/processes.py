@@ -24,9 +24,9 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def become_subreaper() -> None:
-    """Orphans among our descendants become our children, so that none escapes."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def become_subreaper(really: bool = True) -> None:
+    """Orphans among our descendants become our children, so that none escapes; or no more."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(really))
 
 
 def die_with_parent(parent: int) -> None:

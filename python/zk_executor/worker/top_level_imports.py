@@ -39,7 +39,11 @@ class Import:
     names: tuple[str, ...] = ()
 
     def run(self) -> None:
-        __import__(self.name, {}, {}, self.names, 0)
+        """Import it. Raises what the statement would."""
+        module = __import__(self.name, {}, {}, self.names, 0)
+        for name in self.names:
+            if name != "*" and not hasattr(module, name):
+                raise ImportError(f"cannot import name {name!r} from {self.name!r}")
 
 
 @dataclass
@@ -90,7 +94,9 @@ class _Scan:
         self.paths: dict[str, dict[str, Any]] = {}
         self._installed = installed
         self._search = list(search)
-        self._followed: set[str] = set()
+        # By its file, the names that a module of the DAGs' own has after its import: whether one is
+        # a module that it imported.
+        self._followed: dict[str, dict[str, bool]] = {}
 
     def depend_on(self, path: str) -> None:
         """Record a path as it is now, before it is read."""
@@ -104,10 +110,11 @@ class _Scan:
             return
         if len(self._followed) >= FILES_MAX or os.path.getsize(path) > FILE_BYTES_MAX:
             raise _Ended
-        self._followed.add(path)
+        self._followed[path] = {}
         self.depend_on(path)
         with tokenize.open(path) as source:
             tree = ast.parse(source.read(), path)
+        self._followed[path] = _bound_names(tree.body)
         self._statements(tree.body, package)
 
     def _statements(self, body: Sequence[ast.stmt], package: str | None) -> None:
@@ -180,10 +187,18 @@ class _Scan:
             if spec is None:
                 raise _Ended
             self._module(spec, name)
+        origin = os.path.abspath(spec.origin) if spec and spec.has_location and spec.origin else ""
+        bound = self._followed.get(origin, {})
         for below in one.names:
-            # A name of the module itself, unless there is a file.
-            if found := self._below(f"{one.name}.{below}", spec):
+            if below == "*":
+                raise _Ended  # which may mean modules below it
+            if bound.get(below) is False:
+                continue  # a name of the module itself, which goes before a module below it
+            found = self._below(f"{one.name}.{below}", spec)
+            if found is not None:
                 self._module(found, f"{one.name}.{below}")
+            elif below not in bound:
+                raise _Ended  # an error of the import
 
     def _below(
         self, name: str, parent: importlib.machinery.ModuleSpec | None
@@ -227,6 +242,29 @@ def _is_annotation(one: ast.expr | None) -> bool:
     return one is None or all(isinstance(part, _ANNOTATION) for part in ast.walk(one))
 
 
+# A module's own names that do not change how it is imported from, as __getattr__ and __path__ do.
+_HARMLESS = frozenset({"__all__", "__author__", "__doc__", "__license__", "__version__"})
+
+
+def _bound_names(body: Sequence[ast.stmt]) -> dict[str, bool]:
+    """The names that plain statements give a module, and whether by an import."""
+    names: dict[str, bool] = {}
+    for one in body:
+        if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names[one.name] = False
+        elif isinstance(one, (ast.Import, ast.ImportFrom)):
+            for alias in one.names:
+                names[alias.asname or alias.name.partition(".")[0]] = True
+        elif isinstance(one, (ast.Assign, ast.AnnAssign)) and one.value is not None:
+            targets = one.targets if isinstance(one, ast.Assign) else [one.target]
+            names |= {target.id: False for target in targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _is_plain_name(name: str) -> bool:
+    return not (name.startswith("__") and name.endswith("__")) or name in _HARMLESS
+
+
 def _is_inert(one: ast.stmt) -> bool:
     """Whether a statement of a module can change nothing but the module's own names."""
     if isinstance(one, ast.Pass):
@@ -234,7 +272,12 @@ def _is_inert(one: ast.stmt) -> bool:
     if isinstance(one, ast.Expr):
         return isinstance(one.value, ast.Constant)
     if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return not one.decorator_list and _is_signature(one.args) and _is_annotation(one.returns)
+        return (
+            _is_plain_name(one.name)
+            and not one.decorator_list
+            and _is_signature(one.args)
+            and _is_annotation(one.returns)
+        )
     if isinstance(one, ast.Assign):
         targets = one.targets
     elif isinstance(one, ast.AnnAssign):
@@ -243,8 +286,9 @@ def _is_inert(one: ast.stmt) -> bool:
         targets = [one.target]
     else:
         return False
-    if not all(isinstance(target, ast.Name) for target in targets):
-        return False
+    for target in targets:
+        if not isinstance(target, ast.Name) or not _is_plain_name(target.id):
+            return False
     return one.value is None or _is_value(one.value)
 
 

@@ -24,12 +24,14 @@ import signal
 import socket
 import sys
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from zk_executor.worker import (
     exit_handlers,
+    import_watch,
     installed,
     leftovers,
     locations,
@@ -72,6 +74,51 @@ class _NoComms:
     asend = send
 
 
+class _Look:
+    """Looks after each import at what it has done and left behind."""
+
+    def __init__(
+        self,
+        installation: installed.Installed,
+        comms: _NoComms,
+        outputs: list[int],
+        watch: import_watch.Watch,
+    ) -> None:
+        self._installed = installation
+        self._comms = comms
+        self._outputs = outputs
+        self._watch = watch
+        self._modules = set(sys.modules)
+        self._before = leftovers.State()
+        self.read: list[str] = []  # files that are not of the installation, as they were before
+
+    def again(self) -> tuple[str, str]:
+        """A fixed word and its detail, for which the last import was unfit; or nothing."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        if self._comms.asked:
+            return "request", self._comms.asked
+        for fd in self._outputs:
+            if os.lseek(fd, 0, os.SEEK_END):
+                return "output", os.pread(fd, DETAIL_CHARACTERS_MAX, 0).decode(errors="replace")
+        reason, detail = leftovers.State().since(self._before)
+        if reason:
+            return reason, detail
+        if made := [path for path in self._watch.made if os.path.lexists(path)]:
+            return "files", made[0]
+        if self._watch.fork_hooks:
+            return "fork_hooks", self._watch.fork_hooks[0]
+        for name in sys.modules.keys() - self._modules:
+            module = sys.modules.get(name)
+            if module is not None and not self._installed.has(module):
+                return "not_installed", name
+        self._modules.update(sys.modules)
+        read = dict.fromkeys(self._watch.read)
+        self.read = [path for path in read if not self._installed.holds(path)]
+        return "", ""
+
+
 class WarmProcess:
     """Imports, then prepares forks. One thread."""
 
@@ -102,13 +149,22 @@ class WarmProcess:
         self._depend_on_installation()
         comms = _NoComms()
         task_runner.SUPERVISOR_COMMS = comms  # type: ignore[assignment]
-        known = set(sys.modules)
-        with _captured(1, 2) as written, exit_handlers.kept(), leftovers.made_files() as made:
-            before = leftovers.State()
+        # So that what an import leaves to run on has this process for its parent.
+        processes.become_subreaper()
+        # Airflow restores the filters of warnings after each parse.
+        with (
+            warnings.catch_warnings(),
+            _captured(1, 2) as written,
+            exit_handlers.kept(),
+            import_watch.watched() as watch,
+        ):
+            self._look = _Look(self._installed, comms, [self._log_fd, *written], watch)
             for index, one in enumerate(self._imports):
                 told(index)
                 self._import(index, one)
-                self._check(index, before, known, comms, written, made)
+                self._check(index)
+            self.paths += filter(None, map(top_level_imports.path_state, self._look.read))
+        processes.become_subreaper(False)
         del task_runner.SUPERVISOR_COMMS
         task_start.forget_folders(self._installed)
 
@@ -120,35 +176,10 @@ class WarmProcess:
             raise Unfit(index, "error", f"{type(error).__name__}: {error}") from error
         self.import_seconds += time.monotonic() - began
 
-    def _check(
-        self,
-        index: int,
-        before: leftovers.State,
-        known: set[str],
-        comms: _NoComms,
-        written: list[int],
-        made: list[str],
-    ) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        if comms.asked:
-            raise Unfit(index, "request", comms.asked)
-        if made:
-            raise Unfit(index, "files", made[0])
-        for fd in (self._log_fd, *written):
-            if os.lseek(fd, 0, os.SEEK_END):
-                raise Unfit(
-                    index, "output", os.pread(fd, DETAIL_CHARACTERS_MAX, 0).decode(errors="replace")
-                )
-        reason, detail = leftovers.State().since(before)
+    def _check(self, index: int) -> None:
+        reason, detail = self._look.again()
         if reason:
             raise Unfit(index, reason, detail)
-        for name in sys.modules.keys() - known:
-            module = sys.modules.get(name)
-            if module is not None and not self._installed.has(module):
-                raise Unfit(index, "not_installed", name)
-        known.update(sys.modules)
 
     def _depend_on_installation(self) -> None:
         """What changes when a package is installed, upgraded or removed."""
@@ -205,12 +236,13 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
         imports = [Import(name, tuple(names)) for name, names in what["imports"]]
         warm = WarmProcess(imports, installed.Installed(what["dag_folders"]))
         inherited = _finalizers()
+
+        def tell(index: int) -> None:
+            channel.send({"event": "importing", "index": index, "pid": os.getpid()})
+
         try:
-            warm.prepare(
-                lambda index: channel.send(
-                    {"event": "importing", "index": index, "pid": os.getpid()}
-                )
-            )
+            tell(0)
+            warm.prepare(tell)
         except Unfit as unfit:
             channel.send(
                 {
@@ -235,7 +267,8 @@ def serve(what: dict[str, Any], parent: int) -> NoReturn:
         processes.unmap_clean_file_pages()
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        modules = "\n".join(sorted(sys.modules)).encode()
+        # In the order in which they were loaded, as one may depend on another's work.
+        modules = "\n".join(sys.modules).encode()
         channel.send(
             {
                 "event": "ready",

@@ -170,7 +170,7 @@ TEST_F(WarmProcessesTest, FilesWithTheSameImportsShareAProcess) {
   EXPECT_EQ(started.size(), 2u);
 }
 
-TEST_F(WarmProcessesTest, ListsThatLoadTheSameModulesShareAProcess) {
+TEST_F(WarmProcessesTest, ListsThatLoadTheSameModulesInTheSameOrderShareAProcess) {
   StartBase();
   Know("one.py", kPandas);
   Choose("one.py");
@@ -253,6 +253,49 @@ TEST_F(WarmProcessesTest, ProcessWhosePackagesHaveChangedIsReplaced) {
   warm->CountChild(*old, -1);
   warm->Tick();
   EXPECT_FALSE(warm->Retired(*old));
+}
+
+TEST_F(WarmProcessesTest, ProcessThatDiesAgainAndAgainIsNotStartedForAWhile) {
+  StartBase();
+  Know("dag.py", kPandas);
+  Choose();
+  for (int death = 0; death < 2; ++death) {
+    last()->BeReady("airflow pandas");
+    EXPECT_EQ(Choose(), "warm");
+    EXPECT_EQ(chosen, last());
+    last()->told.state = WarmProcess::State::kFailed;
+    EXPECT_EQ(Choose(), "preparing");
+    EXPECT_EQ(chosen, base);
+    EXPECT_EQ(results.back(), "died");
+    if (death == 0) Choose();
+  }
+  EXPECT_EQ(started.size(), 3u);
+  for (int task = 0; task < 3; ++task) {
+    EXPECT_EQ(Choose(), "warm");
+    EXPECT_EQ(chosen, base);
+  }
+  EXPECT_EQ(started.size(), 3u);
+  clock.Advance(Duration{60'001});
+  Choose();
+  Choose();
+  EXPECT_EQ(started.size(), 4u);
+}
+
+TEST_F(WarmProcessesTest, ProcessThatDoesNotForkIsNotChosenForAWhile) {
+  StartBase();
+  Know("dag.py", kPandas);
+  Choose();
+  auto* const silent = last();
+  silent->BeReady("airflow pandas");
+  warm->CountChild(*silent, 1);
+  warm->GiveUp(*silent);
+  EXPECT_EQ(results.back(), "silent");
+  EXPECT_TRUE(warm->Retired(*silent));
+  EXPECT_EQ(Choose(), "warm");
+  EXPECT_EQ(chosen, base);
+  warm->GiveUp(*base);
+  EXPECT_EQ(Choose(), "starting");
+  EXPECT_EQ(chosen, &zygote);
 }
 
 TEST_F(WarmProcessesTest, EventOfARetiredProcessIsNotTakenForItsSuccessors) {
