@@ -150,7 +150,8 @@ def _generators() -> set[str]:
     numpy: Any = sys.modules.get("numpy.random")
     kinds: tuple[type, ...] = (random.Random,)
     found: set[str] = set()
-    ours = [getattr(random, "_inst", None)]
+    temporary = getattr(sys.modules.get("tempfile"), "_name_sequence", None)  # knows of forks, too
+    ours = [getattr(random, "_inst", None), getattr(temporary, "_rng", None)]
     if numpy is not None and hasattr(numpy, "mtrand"):
         kinds += (numpy.Generator, numpy.RandomState)
         ours.append(numpy.mtrand._rand)
