@@ -77,6 +77,8 @@ PRELOAD = (
     "setproctitle",
     "encodings.idna",
 )
+THREAD_LOOKS = 20
+THREAD_LOOK_INTERVAL_S = 0.05
 STAGE_VARIABLE = "_ZK_EXECUTOR_ZYGOTE"
 
 
@@ -295,6 +297,9 @@ def _second_stage(channel: Channel, settings: dict[str, Any]) -> None:
         sys.exit(2)
     shared_adapters.share_adapters()
     task_start.forget_folders(installed.Installed(settings["dag_folders"]))
+    # Airflow may have asked a secrets backend of ours for an option of its configuration.
+    if client := sys.modules.get("zk_executor.zk.client"):
+        client.end_all()
     _tell_threads()
     zygote = Zygote(channel, settings["server"], settings["bundle_cleanup_interval"])
     gc.collect()
@@ -327,7 +332,12 @@ def _preload(wanted: list[str]) -> None:
 
 def _tell_threads() -> None:
     """A process with several threads is not one to fork: say so, as no task could tell why."""
-    names = sorted(processes.other_threads())
+    for _ in range(THREAD_LOOKS):
+        # One that was told to end is there a moment longer.
+        names = sorted(processes.other_threads())
+        if not names:
+            return
+        time.sleep(THREAD_LOOK_INTERVAL_S)
     if names:
         print(
             f"zk-worker: the imports of Airflow's configuration started {len(names)} threads "

@@ -259,6 +259,15 @@ def session_timeout(client: KazooClient) -> float:
     return float(getattr(client, _NEGOTIATED, asked)) / 1000.0
 
 
+def end_all() -> None:
+    """End every client of this process, which then has none of their threads and connections.
+
+    For a process that is about to be forked and asks no more: forks make clients of their own.
+    """
+    for client in list(_clients):
+        client.end()
+
+
 def _after_fork() -> None:
     for client in list(_clients):
         client._forked()
