@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import ssl
 import subprocess
 import sys
@@ -177,6 +178,12 @@ class Supervised:
 
     def said(self) -> str:
         return (self.folder / "stderr.log").read_text(errors="replace")
+
+    def pid_of(self, process: str) -> int:
+        """The first "zygote" or "warm process" that is ready. Waits for it."""
+        ready = re.compile(rf"{process} ready pid=(\d+)")
+        _wait_until(lambda: ready.search(self.said()), f"{process} to be ready")
+        return int(ready.search(self.said())[1])
 
     def supervised_by(self) -> list[str]:
         """Who supervised each task, and for what reason not the worker, in their order."""

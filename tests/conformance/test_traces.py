@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,8 +65,7 @@ def test_spans_of_tasks_arrive_and_nothing_that_forks_has_threads(
             assert supervised.run("say").outcome == "success"
         forking = ["zygote"] + ["warm process"] * (supervisor == "native")
         for process in forking:
-            pid = re.search(rf"{process} ready pid=(\d+)", supervised.said())
-            assert pid, supervised.said()
-            assert len(os.listdir(f"/proc/{pid[1]}/task")) == 1, process
+            threads = os.listdir(f"/proc/{supervised.pid_of(process)}/task")
+            assert len(threads) == 1, process
         assert "zk-worker: the imports of Airflow" not in supervised.said()
     assert heard.spans.count("a span of the task") == 2
