@@ -522,9 +522,11 @@ def test_filters_of_warnings_that_a_module_sets_end_with_the_parse(supervised):
         "strict", TAKES_A_MOMENT + "import warnings\nwarnings.simplefilter('error')\n"
     )
     body = "import warnings; print('filter', warnings.filters[0][0])"
-    write(supervised.dags / "dag.py", dag(body, "import strict"))
+    seen = "import warnings\nprint('at top', warnings.filters[0][0])"
+    write(supervised.dags / "dag.py", dag(body, f"import strict\n{seen}"))
     settle(supervised)
     first = supervised.run("say").events
+    assert "at top error" in first
     write(supervised.dags / "plain.py", dag(body, "import moment"))
     settle(supervised, "plain.py")
     plain = supervised.run("say", "plain.py").events

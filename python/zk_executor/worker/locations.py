@@ -12,6 +12,8 @@ import os
 import socket
 from typing import Any
 
+from zk_executor.worker import task_start
+
 BYTES_MAX = 1 << 16
 _KNOWN_MAX = 10_000
 
@@ -41,6 +43,7 @@ class Locations:
 
         def telling_parse(what: Any, *args: Any, **kwargs: Any) -> Any:
             found = parse(what, *args, **kwargs)
+            task_start.end_parse()
             with contextlib.suppress(Exception):
                 self._tell(what, found.bundle_instance.path)
             self._told.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 import weakref
 from typing import Any
 
@@ -16,6 +17,7 @@ from zk_executor.worker import exit_handlers, tracing
 from zk_executor.worker.installed import Installed
 
 _hooks: list[Any] = []
+_warning_filters: list[Any] = []
 
 
 def make_fresh() -> None:
@@ -59,6 +61,22 @@ def keep_exception_hook() -> None:
     that nobody catches. Airflow's task takes its parent's away before it sets up its own.
     """
     _hooks.append(sys.excepthook)
+
+
+def keep_warning_filters() -> None:
+    """Call before modules are imported ahead, which may have filters of their own."""
+    _warning_filters[:] = [list(warnings.filters)]
+
+
+def end_parse() -> None:
+    """
+    Call in a task when its file is parsed: filters of warnings that imports made are then gone, as
+    Airflow restores after a parse what it found before it.
+    """
+    if _warning_filters:
+        warnings.filters[:] = _warning_filters[0]  # type: ignore[index]
+        with contextlib.suppress(AttributeError):
+            warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
 def forget_folders(installed: Installed) -> None:

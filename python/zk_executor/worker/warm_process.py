@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import time
-import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -151,9 +150,8 @@ class WarmProcess:
         task_runner.SUPERVISOR_COMMS = comms  # type: ignore[assignment]
         # So that what an import leaves to run on has this process for its parent.
         processes.become_subreaper()
-        # Airflow restores the filters of warnings after each parse.
+        task_start.keep_warning_filters()
         with (
-            warnings.catch_warnings(),
             _captured(1, 2) as written,
             exit_handlers.kept(),
             import_watch.watched() as watch,
