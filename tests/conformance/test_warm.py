@@ -34,6 +34,8 @@ import site
 site.PREFIXES.append(os.environ["WARM_TESTS_PREFIX"])
 site.addsitedir(os.environ["WARM_TESTS_PACKAGES"])
 """
+# Nothing waits so long unless something is wrong, or the machine busy with other things.
+SETTLE_TIMEOUT_S = 60
 # Worth a process: shorter imports are not.
 TAKES_A_MOMENT = "TOTAL = sum(range(3_000_000))\n"
 # Standard input of a task is the channel to its supervisor.
@@ -224,9 +226,10 @@ def dag(body: str = "pass", top: str = "") -> str:
     return DAG.format(top=top, body=body)
 
 
-def settle(supervised: Supervised, file: str = "dag.py", runs: int = 12) -> list[str]:
+def settle(supervised: Supervised, file: str = "dag.py") -> list[str]:
     """Run the task until it is forked from its warm process; what it said then."""
-    for _ in range(runs):
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    while time.monotonic() < deadline:
         ended = supervised.run("say", file)
         assert ended.outcome == "success", (ended.info, ended.path.read_text())
         if supervised.forked_from()[-1] == "warm":
