@@ -5,27 +5,19 @@
 #include <vector>
 
 #include "common/event_loop.h"
-#include "common/server_list.h"
-#include "common/zookeeper_coordinator.h"
+#include "executor/admin_connection.h"
 
 namespace zkexec {
 namespace {
 
 constexpr Duration kTurn{50};
 
-ZookeeperCoordinator::Options ToZkOptions(const AdminOptions& options) {
-  ZookeeperCoordinator::Options zk;
-  zk.hosts = options.hosts;
-  zk.operation_timeout = options.timeout;
-  zk.digest_auth = options.digest_auth;
-  return zk;
-}
-
 }  // namespace
 
 struct FleetMonitor::Impl {
-  Impl(const AdminOptions& given, const Layout& tree)
-      : options(given), layout(tree), zk(ToZkOptions(given), clock) {
+  Impl(const AdminOptions& given, const Layout& tree,
+       const ZookeeperCoordinator::Options& connection)
+      : options(given), layout(tree), zk(connection, clock) {
     loop.Add(&zk);
   }
   ~Impl() {
@@ -47,12 +39,12 @@ FleetMonitor::FleetMonitor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 FleetMonitor::~FleetMonitor() = default;
 
 Result<std::unique_ptr<FleetMonitor>> FleetMonitor::Make(const AdminOptions& options) {
-  if (const auto servers = ServerList::Parse(options.hosts); !servers) {
-    return Error{ErrorCode::kInvalid, "hosts: " + servers.error().message};
-  }
+  const auto connection = ConnectionOptions(options);
+  if (!connection) return connection.error();
   const auto layout = Layout::Make(options.root, options.team);
   if (!layout) return layout.error();
-  return std::unique_ptr<FleetMonitor>(new FleetMonitor(std::make_unique<Impl>(options, *layout)));
+  return std::unique_ptr<FleetMonitor>(
+      new FleetMonitor(std::make_unique<Impl>(options, *layout, *connection)));
 }
 
 Result<FleetView> FleetMonitor::Read() {
@@ -75,11 +67,7 @@ Result<FleetView> FleetMonitor::Read() {
     if (reader->error()) return *reader->error();
     return reader->view();
   }
-  const auto why = impl_->zk.last_error();
-  return Error{ErrorCode::kUnavailable, "no answer from ZooKeeper at " + impl_->options.hosts +
-                                            " within " +
-                                            std::to_string(impl_->options.timeout.count() / 1000) +
-                                            " s" + (why.empty() ? "" : " (" + why + ")")};
+  return NoAnswer(impl_->options, impl_->zk);
 }
 
 void FleetMonitor::Wait(Duration time) {

@@ -13,10 +13,6 @@ bool IsNumber(const std::string& text) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-bool StartsWith(const std::string& text, const std::string& head) {
-  return text.compare(0, head.size(), head) == 0;
-}
-
 }  // namespace
 
 FleetReader::FleetReader(Coordinator& zk, const Layout& layout, std::int64_t now_unix_ms)
@@ -157,7 +153,7 @@ void FleetReader::ReadControls() {
   List(layout_.Controls(), [this](const std::string& worker) {
     const auto control = layout_.Control(worker);
     List(control, [this, control](const std::string& name) {
-      if (!StartsWith(name, kKillPrefix) && !StartsWith(name, kCommandPrefix)) {
+      if (!name.starts_with(kKillPrefix) && !name.starts_with(kCommandPrefix)) {
         ++view_.unrecognized;
         return;
       }

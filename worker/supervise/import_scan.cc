@@ -52,18 +52,10 @@ ImportScan::Answer ImportScan::Read(const nlohmann::json& message) {
   answer.reason = fields.Text("reason");
   answer.detail = fields.Text("detail");
   const auto* imports = fields.Array("imports");
-  const auto* paths = fields.Array("paths");
-  auto status = fields.status();
+  auto paths = PathState::ReadAll(fields);
+  if (!paths) return {"[]", {}, "message", paths.error().message};
   if (imports != nullptr) answer.imports = imports->dump();
-  if (paths != nullptr) {
-    auto read = PathState::ReadAll(*paths);
-    if (read) {
-      answer.paths = std::move(*read);
-    } else if (status) {
-      status = read.error();
-    }
-  }
-  if (!status) return {"[]", {}, "message", status.error().message};
+  answer.paths = std::move(*paths);
   return answer;
 }
 

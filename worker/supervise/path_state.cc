@@ -4,9 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-
-#include "worker/json_fields.h"
 
 namespace zkexec {
 
@@ -24,9 +21,12 @@ bool PathState::AllUnchanged(const std::vector<PathState>& paths) {
                      [](const PathState& one) { return one.Unchanged(); });
 }
 
-Result<std::vector<PathState>> PathState::ReadAll(const nlohmann::json& array) {
+Result<std::vector<PathState>> PathState::ReadAll(JsonFields<nlohmann::json>& message) {
   std::vector<PathState> paths;
-  for (const auto& one : array) {
+  const auto* array = message.Array("paths");
+  if (const auto status = message.status(); !status) return status.error();
+  if (array == nullptr) return paths;
+  for (const auto& one : *array) {
     JsonFields fields(one, "the state of a path");
     paths.push_back({fields.Text("path"), fields.Integer("mtime_ns", 0),
                      fields.Integer("ctime_ns", 0), fields.Integer("size", 0),

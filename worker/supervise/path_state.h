@@ -3,11 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "common/result.h"
+#include "worker/json_fields.h"
 
 namespace zkexec {
 
@@ -21,9 +22,9 @@ struct PathState {
   // Looks at the file system, once.
   bool Unchanged() const;
   static bool AllUnchanged(const std::vector<PathState>& paths);
-  // From what python/zk_executor/worker/top_level_imports.py calls a path's state.
-  // Errors: kInvalid.
-  static Result<std::vector<PathState>> ReadAll(const nlohmann::json& array);
+  // The field "paths" of a message: what python/zk_executor/worker/top_level_imports.py calls the
+  // states of paths. Errors: kInvalid, also of any field that was read from the message before.
+  static Result<std::vector<PathState>> ReadAll(JsonFields<nlohmann::json>& message);
 };
 
 }  // namespace zkexec

@@ -102,18 +102,10 @@ void PythonWarmProcess::OnReady(const nlohmann::json& message) {
   facts_.pid = fields.Int("pid", 0);
   facts_.took = Duration{fields.Int("ms", 0, 0)};
   facts_.modules = fields.Text("modules");
-  const auto* paths = fields.Array("paths");
-  auto status = fields.status();
-  if (paths != nullptr) {
-    auto read = PathState::ReadAll(*paths);
-    if (read) {
-      paths_ = std::move(*read);
-    } else if (status) {
-      status = read.error();
-    }
-  }
+  auto paths = PathState::ReadAll(fields);
   // Whether such a process is fresh nobody could tell.
-  if (!status) return Fail("message", status.error().message);
+  if (!paths) return Fail("message", paths.error().message);
+  paths_ = std::move(*paths);
   facts_.state = State::kReady;
   listener_.settled();
 }

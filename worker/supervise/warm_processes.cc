@@ -75,8 +75,8 @@ WarmProcess* WarmProcesses::Usable(const std::string& list) {
   const auto found = entries_.find(list);
   if (found == entries_.end() || found->second.current == nullptr) return nullptr;
   auto& entry = found->second;
-  if (entry.current->facts().state == WarmProcess::State::kImporting) return nullptr;
-  if (entry.current->facts().state == WarmProcess::State::kFailed) {
+  if (entry.Is(WarmProcess::State::kImporting)) return nullptr;
+  if (entry.Is(WarmProcess::State::kFailed)) {
     OnDeath(list, entry);
     return nullptr;
   }
@@ -135,15 +135,14 @@ void WarmProcesses::Start(const std::string& list) {
 
 void WarmProcesses::OnSettled(const std::string& list) {
   auto& entry = entries_[list];
-  if (entry.current == nullptr) return;
-  const auto& facts = entry.current->facts();
   // It was retired meanwhile, and this is about its predecessor.
-  if (facts.state == WarmProcess::State::kImporting) return;
-  if (facts.state == WarmProcess::State::kFailed) return OnUnfit(list, entry);
+  if (entry.current == nullptr || entry.Is(WarmProcess::State::kImporting)) return;
+  if (entry.Is(WarmProcess::State::kFailed)) return OnUnfit(list, entry);
   if (list != kNoImports) {
     ShareWith(list, entry);
     if (!entry.same_as.empty()) return;
   }
+  const auto& facts = entry.current->facts();
   spdlog::info("warm process ready pid={} ms={} imports={}", facts.pid, facts.took.count(), list);
   observer_.OnWarmProcess("ready");
   entry.ready_at = clock_.Now();
@@ -169,8 +168,8 @@ void WarmProcesses::OnUnfit(const std::string& list, Entry& entry) {
 
 void WarmProcesses::ShareWith(const std::string& list, Entry& entry) {
   for (const auto& [other, known] : entries_) {
-    if (other == list || known.current == nullptr || !known.same_as.empty()) continue;
-    if (known.current->facts().state != WarmProcess::State::kReady) continue;
+    if (other == list || !known.same_as.empty()) continue;
+    if (!known.Is(WarmProcess::State::kReady)) continue;
     const bool cheap = other == kNoImports && entry.current->facts().took < kWorthMin;
     if (!cheap && known.current->facts().modules != entry.current->facts().modules) continue;
     entry.same_as = other;
@@ -223,8 +222,7 @@ void WarmProcesses::Tick() {
   next_look_ = clock_.Now() + kLookInterval;
   for (auto it = entries_.begin(); it != entries_.end();) {
     auto& entry = it->second;
-    const bool importing =
-        entry.current != nullptr && entry.current->facts().state == WarmProcess::State::kImporting;
+    const bool importing = entry.Is(WarmProcess::State::kImporting);
     if (importing || it->first == kNoImports || clock_.Now() - entry.used <= kUnusedMax) {
       ++it;
       continue;
@@ -237,18 +235,14 @@ void WarmProcesses::Tick() {
 
 std::size_t WarmProcesses::size() const {
   return static_cast<std::size_t>(
-      std::count_if(entries_.begin(), entries_.end(), [](const auto& one) {
-        const auto* current = one.second.current.get();
-        return current != nullptr && current->facts().state == WarmProcess::State::kReady;
-      }));
+      std::count_if(entries_.begin(), entries_.end(),
+                    [](const auto& one) { return one.second.Is(WarmProcess::State::kReady); }));
 }
 
 void WarmProcesses::MeasureMemory() {
   std::vector<std::pair<const std::string, Entry>*> ready;
   for (auto& one : entries_) {
-    const auto* current = one.second.current.get();
-    if (current != nullptr && current->facts().state == WarmProcess::State::kReady)
-      ready.push_back(&one);
+    if (one.second.Is(WarmProcess::State::kReady)) ready.push_back(&one);
   }
   if (ready.empty()) return;
   // One that was never looked at, else the next in turn.
@@ -269,8 +263,7 @@ void WarmProcesses::BoundMemory() {
   std::vector<std::pair<const std::string, Entry>*> by_use;
   memory_ = 0;
   for (auto& one : entries_) {
-    const auto* current = one.second.current.get();
-    if (current == nullptr || current->facts().state != WarmProcess::State::kReady) continue;
+    if (!one.second.Is(WarmProcess::State::kReady)) continue;
     memory_ += one.second.memory;  // of its predecessor, until it is looked at itself
     if (one.first != kNoImports) by_use.push_back(&one);
   }

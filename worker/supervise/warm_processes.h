@@ -71,6 +71,10 @@ class WarmProcesses {
 
  private:
   struct Entry {
+    bool Is(WarmProcess::State state) const {
+      return current != nullptr && current->facts().state == state;
+    }
+
     std::unique_ptr<WarmProcess> current;
     TimePoint used{};
     int wanted = 0;  // since there is none
