@@ -27,6 +27,8 @@ import time
 import weakref
 from typing import Any
 
+from zk_executor.worker import processes
+
 # The exceptions: libraries whose threads may be there when a process is forked. Each by a part of
 # the name of its file, as it is mapped; test_leftovers.py shows a fork of each to be safe.
 #
@@ -58,7 +60,7 @@ class State:
     def __init__(self) -> None:
         self.descriptors = {fd: _what_is(fd) for fd in _numbers("/proc/self/fd")}
         self.threads = _numbers("/proc/self/task")
-        self.children = _children()
+        self.children = set(processes.children(os.getpid()))
         self.plain = {
             "signals": [signal.getsignal(number) for number in _SIGNALS],
             "signal mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
@@ -80,8 +82,8 @@ class State:
         self.finalizers = len(weakref.finalize._registry)  # type: ignore[attr-defined]
         # Not imported here: its own handler would then be in no task, as tasks forget what was
         # registered before they were forked.
-        processes = sys.modules.get("multiprocessing.util")
-        self.finalizers += len(getattr(processes, "_finalizer_registry", ()))
+        multiprocessing = sys.modules.get("multiprocessing.util")
+        self.finalizers += len(getattr(multiprocessing, "_finalizer_registry", ()))
 
     def since(self, before: State) -> tuple[str, str]:
         """Return what came between, as a fixed word and its detail; ``("", "")`` if nothing."""
@@ -132,12 +134,10 @@ def _threads_that_stay() -> list[str]:
 
 def _thread_names(maps: str) -> list[str]:
     names = []
-    for thread in _numbers("/proc/self/task") - {os.getpid()}:
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:
-            name = file.read().strip()
-            library = DISPENSABLE_THREADS.get(name)
-            if library is None or library not in maps:
-                names.append(name)
+    for name in processes.other_threads():
+        library = DISPENSABLE_THREADS.get(name)
+        if library is None or library not in maps:
+            names.append(name)
     return sorted(names)
 
 
@@ -192,7 +192,7 @@ def _standard_names() -> dict[str, int]:
     found: dict[str, int] = {}
     for name in _STANDARD:
         for attribute, value in vars(sys.modules[name]).items():
-            if not attribute.startswith("_") and (callable(value) or isinstance(value, type)):
+            if not attribute.startswith("_") and callable(value):
                 found[f"{name}.{attribute}"] = id(value)
     return found
 
@@ -206,14 +206,6 @@ def _what_is(fd: int) -> str:
         return os.readlink(f"/proc/self/fd/{fd}")
     except OSError:  # the one with which the folder was listed
         return ""
-
-
-def _children() -> set[int]:
-    found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/children") as listing:
-            found |= {int(child) for child in listing.read().split()}
-    return found
 
 
 def _working_directory() -> str:

@@ -11,6 +11,8 @@ import contextlib
 import ctypes
 import os
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -67,12 +69,8 @@ def _clean_file_mappings() -> list[tuple[int, int]]:
 def children(pid: int) -> list[int]:
     """The live children of a process; empty if it is gone."""
     found: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children") as listing:
-                found += [int(child) for child in listing.read().split()]
-    except OSError:
-        pass
+    for listing in _of_threads(pid, "children"):
+        found += [int(child) for child in listing.split()]
     return found
 
 
@@ -87,12 +85,31 @@ def descendants(pid: int) -> list[int]:
 
 def other_threads() -> list[str]:
     """The names of this process's threads, native ones included, without the one that asks."""
-    names = []
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as name:
-            if int(thread) != os.getpid():
-                names.append(name.read().strip())
-    return names
+    return [name.strip() for name in _of_threads(os.getpid(), "comm", but=os.getpid())]
+
+
+def _of_threads(pid: int, name: str, but: int = 0) -> Iterator[str]:
+    """What /proc says under a name of each thread of a process, but of those that end meanwhile."""
+    threads: list[str] = []
+    with contextlib.suppress(OSError):
+        threads = os.listdir(f"/proc/{pid}/task")
+    for thread in threads:
+        if int(thread) == but:
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/{name}") as file:
+            yield file.read()
+
+
+def reap() -> Iterator[tuple[int, int, Any]]:
+    """Our children that have ended, each waited for: its number, status and resources."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        yield pid, status, usage
 
 
 def kill(pid: int, number: int) -> None:

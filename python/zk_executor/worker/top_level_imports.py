@@ -124,10 +124,10 @@ class _Scan:
     def _statement(self, one: ast.stmt, package: str | None) -> None:
         if isinstance(one, ast.Import):
             for alias in one.names:
-                self._import(Import(alias.name), package)
+                self._import(Import(alias.name))
         elif isinstance(one, ast.ImportFrom):
             name = _absolute(one, package)
-            self._import(Import(name, tuple(alias.name for alias in one.names)), package)
+            self._import(Import(name, tuple(alias.name for alias in one.names)))
         elif isinstance(one, ast.Try):
             self._try(one, package)
         elif isinstance(one, ast.If) and _is_type_checking(one.test):
@@ -143,7 +143,7 @@ class _Scan:
         self._statements(one.body, package)  # which ends where a module isn't found
         self._statements([*one.orelse, *one.finalbody], package)
 
-    def _import(self, one: Import, package: str | None) -> None:
+    def _import(self, one: Import) -> None:
         if one.name == "__future__":
             return
         found = self._spec(one.name.partition(".")[0])

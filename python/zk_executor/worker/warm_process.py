@@ -26,6 +26,7 @@ import sys
 import time
 import weakref
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from typing import Any, NoReturn
 
 from zk_executor.worker import (
@@ -89,7 +90,6 @@ class _Look:
         self._watch = watch
         self._modules = set(sys.modules)
         self._before = leftovers.State()
-        self.read: list[str] = []  # files that are not of the installation, as they were before
 
     def again(self) -> tuple[str, str]:
         """A fixed word and its detail, for which the last import was unfit; or nothing."""
@@ -113,8 +113,6 @@ class _Look:
             if module is not None and not self._installed.has(module):
                 return "not_installed", name
         self._modules.update(sys.modules)
-        read = dict.fromkeys(self._watch.read)
-        self.read = [path for path in read if not self._installed.holds(path)]
         return "", ""
 
 
@@ -156,12 +154,15 @@ class WarmProcess:
             exit_handlers.kept(),
             import_watch.watched() as watch,
         ):
-            self._look = _Look(self._installed, comms, [self._log_fd, *written], watch)
+            look = _Look(self._installed, comms, [self._log_fd, *written], watch)
             for index, one in enumerate(self._imports):
                 told(index)
                 self._import(index, one)
-                self._check(index)
-            self.paths += filter(None, map(top_level_imports.path_state, self._look.read))
+                reason, detail = look.again()
+                if reason:
+                    raise Unfit(index, reason, detail)
+            read = dict.fromkeys(path for path in watch.read if not self._installed.holds(path))
+            self.paths += filter(None, map(top_level_imports.path_state, read))
         processes.become_subreaper(False)
         del task_runner.SUPERVISOR_COMMS
         task_start.forget_folders(self._installed)
@@ -174,11 +175,6 @@ class WarmProcess:
             raise Unfit(index, "error", f"{type(error).__name__}: {error}") from error
         self.import_seconds += time.monotonic() - began
 
-    def _check(self, index: int) -> None:
-        reason, detail = self._look.again()
-        if reason:
-            raise Unfit(index, reason, detail)
-
     def _depend_on_installation(self) -> None:
         """What changes when a package is installed, upgraded or removed."""
         paths = installed.roots()
@@ -186,7 +182,7 @@ class WarmProcess:
             top = one.name.partition(".")[0]
             with contextlib.suppress(Exception):
                 spec = sys.modules[top].__spec__ if top in sys.modules else None
-                spec = spec or importlib_find(top)
+                spec = spec or PathFinder.find_spec(top)
                 paths += list(spec.submodule_search_locations or ()) or [str(spec.origin)]
         states = (top_level_imports.path_state(path) for path in dict.fromkeys(paths))
         self.paths = [state for state in states if state]
@@ -201,12 +197,6 @@ class WarmProcess:
         os.dup2(log_fd, self._log_fd, inheritable=False)
         os.close(log_fd)
         return 0
-
-
-def importlib_find(name: str) -> Any:
-    import importlib.machinery
-
-    return importlib.machinery.PathFinder.find_spec(name)
 
 
 @contextlib.contextmanager
@@ -323,20 +313,9 @@ def _loop(channel: Channel, wakeup: socket.socket, wake: socket.socket, warm: Wa
         if wakeup in readable:
             with contextlib.suppress(BlockingIOError):
                 wakeup.recv(4096)
-        reap(forks)
+        for ended in processes.reap():
+            forks.reaped(*ended)
         if channel in readable:
             for message in channel.receive():
                 if message["op"] == "fork":
                     forks.fork(message, let_go, warm.become_task)
-
-
-def reap(forks: Forks) -> None:
-    """Report every child that has ended."""
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        forks.reaped(pid, status, usage)

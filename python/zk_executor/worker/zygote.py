@@ -211,13 +211,7 @@ class Zygote:
                     processes.kill(one, number)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status, usage in processes.reap():
             self._attended.discard(pid)
             if pid in self._runs:
                 self._report(pid, os.waitstatus_to_exitcode(status))
