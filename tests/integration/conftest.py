@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -26,9 +27,11 @@ from devstack import (  # noqa: E402
     become_subreaper,
     kill_strays,
 )
+from devstack.example_dags import ExampleFile  # noqa: E402
 
 TEMPLATE = "airflow_template"
 StackFactory = Callable[..., AirflowStack]
+Outcome = TypeVar("Outcome")
 _numbers = itertools.count(1)
 
 
@@ -82,6 +85,37 @@ def airflow_database(postgres: PostgresServer, session_folder: Path) -> Callable
         return postgres.create_database(f"airflow_{next(_numbers)}", template=TEMPLATE)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def under_local_executor(
+    session_folder: Path, airflow_database: Callable[[], str]
+) -> Callable[[str, Sequence[ExampleFile], Callable[[AirflowStack], Outcome]], Outcome]:
+    """Runs examples under LocalExecutor, to compare with, in an Airflow that has ended then.
+
+    Takes the name of its folder, the examples, and what to do once they are there; returns what
+    that returns.
+    """
+
+    def run(
+        name: str, examples: Sequence[ExampleFile], use: Callable[[AirflowStack], Outcome]
+    ) -> Outcome:
+        stack = AirflowStack(
+            session_folder / name,
+            database=airflow_database(),
+            executor="LocalExecutor",
+            # A process for each; more of them would only keep each other waiting.
+            parallelism=16,
+        )
+        for example in examples:
+            stack.add_dags(example.files)
+        try:
+            stack.start()
+            return use(stack)
+        finally:
+            stack.stop()
+
+    return run
 
 
 @pytest.fixture

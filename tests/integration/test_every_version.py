@@ -53,21 +53,9 @@ def run_examples(stack: AirflowStack) -> Ends:
 
 
 @pytest.fixture(scope="module")
-def local_ends(session_folder: Path, airflow_database: Callable[[], str]) -> Ends:
+def local_ends(under_local_executor: Callable[..., Ends]) -> Ends:
     """How the examples end under LocalExecutor, whose Airflow has ended again."""
-    stack = AirflowStack(
-        session_folder / "every-version-local",
-        database=airflow_database(),
-        executor="LocalExecutor",
-        parallelism=16,
-    )
-    for example in EXAMPLES:
-        stack.add_dags(example.files)
-    try:
-        stack.start()
-        return run_examples(stack)
-    finally:
-        stack.stop()
+    return under_local_executor("every-version-local", EXAMPLES, run_examples)
 
 
 @pytest.fixture(scope="module")

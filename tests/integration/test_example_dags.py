@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -81,22 +80,9 @@ def check_expected(outcome: Outcome) -> None:
 
 
 @pytest.fixture(scope="module")
-def local_outcome(session_folder: Path, airflow_database: Callable[[], str]) -> Outcome:
+def local_outcome(under_local_executor: Callable[..., Outcome]) -> Outcome:
     """The runs under LocalExecutor, whose Airflow has ended again."""
-    stack = AirflowStack(
-        session_folder / "example-dags-local",
-        database=airflow_database(),
-        executor="LocalExecutor",
-        # A process for each; more of them would only keep each other waiting.
-        parallelism=16,
-    )
-    for example in COMPARED:
-        stack.add_dags(example.files)
-    try:
-        stack.start()
-        return run_examples(stack)
-    finally:
-        stack.stop()
+    return under_local_executor("example-dags-local", COMPARED, run_examples)
 
 
 def test_examples_end_as_documented_under_local_executor(local_outcome: Outcome) -> None:

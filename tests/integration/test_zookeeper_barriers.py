@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
-from zk_clients import Connect, clients, wait_until
+from zk_clients import Connect, clients, set_connection, wait_until
 
 from devstack import ZooKeeperServer
 from zk_executor.locks import sweep, zk_barrier, zk_lock
@@ -32,9 +31,7 @@ def connect(zookeeper: ZooKeeperServer) -> Iterator[Connect]:
 
 @pytest.fixture
 def conn_id(zookeeper: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    fields = {"conn_type": "zookeeper", "host": zookeeper.hosts}
-    monkeypatch.setenv("AIRFLOW_CONN_ZK_TEST", json.dumps(fields))
-    yield "zk_test"
+    yield set_connection(monkeypatch, zookeeper.hosts)
     close_shared_clients()
 
 

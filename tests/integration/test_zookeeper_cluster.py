@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from kazoo.exceptions import ConnectionLoss
-from zk_clients import Connect, clients, expire, wait_until
+from zk_clients import Connect, clients, expire, set_connection, wait_until
 
 from devstack import ZooKeeperEnsemble, ZooKeeperServer
 from zk_executor import _core
@@ -35,9 +34,7 @@ def connect(zookeeper: ZooKeeperServer) -> Iterator[Connect]:
 
 @pytest.fixture
 def conn_id(zookeeper: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    extra = {"conn_type": "zookeeper", "host": zookeeper.hosts}
-    monkeypatch.setenv("AIRFLOW_CONN_ZOOKEEPER_DEFAULT", json.dumps(extra))
-    yield "zookeeper_default"
+    yield set_connection(monkeypatch, zookeeper.hosts, "zookeeper_default")
     close_shared_clients()
 
 

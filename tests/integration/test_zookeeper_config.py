@@ -14,25 +14,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from zk_clients import Connect, clients, wait_until
+from zk_clients import Connect, MakeHook, clients, hooks, set_connection, wait_until
 
 from devstack import ZooKeeperEnsemble, ZooKeeperServer
 from zk_executor import exceptions
 from zk_executor.config import plans
 from zk_executor.config.store import ConfigStore
-from zk_executor.hooks.login import Login
-from zk_executor.hooks.zookeeper import ZookeeperHook
 from zk_executor.locks.sessions import close_client, shared_client
 from zk_executor.operators.config import ZookeeperConfigOperator
 from zk_executor.secrets.zookeeper import ZookeeperSecretsBackend
 from zk_executor.triggers.zookeeper import ZnodeChangedTrigger
 
-MakeHook = Callable[..., ZookeeperHook]
 KEYS = [f"group{number % 3}/key{number}" for number in range(12)]
 
 
@@ -50,25 +46,13 @@ def connect(zookeeper: ZooKeeperServer) -> Iterator[Connect]:
 
 @pytest.fixture
 def make_hook(zookeeper: ZooKeeperServer) -> Iterator[MakeHook]:
-    """Hooks with a connection of the name "test", closed after the test."""
-    made: list[ZookeeperHook] = []
-
-    def make(hosts: str = zookeeper.hosts, **fields: Any) -> ZookeeperHook:
-        login = replace(Login("test", hosts, operation_timeout=60), **fields)
-        made.append(ZookeeperHook("test", login=login))
-        return made[-1]
-
-    yield make
-    for hook in made:
-        hook.close()
+    with hooks(zookeeper.hosts) as make:
+        yield make
 
 
 @pytest.fixture
 def conn_id(zookeeper: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A connection that operators and triggers find."""
-    fields = {"conn_type": "zookeeper", "host": zookeeper.hosts}
-    monkeypatch.setenv("AIRFLOW_CONN_ZK_TEST", json.dumps(fields))
-    return "zk_test"
+    return set_connection(monkeypatch, zookeeper.hosts)
 
 
 def operate(action: str, path: str, **arguments: Any) -> Any:

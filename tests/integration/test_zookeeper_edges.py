@@ -7,11 +7,10 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from contextvars import copy_context
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,13 +20,13 @@ from airflow.sdk import DAG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kazoo.security import make_digest_acl_credential
-from zk_clients import Connect, clients
+from zk_clients import Connect, MakeHook, clients, hooks, set_connection
 
 from devstack import ZooKeeperServer
 from zk_executor import _core, exceptions
 from zk_executor.config import plans
 from zk_executor.config.store import ConfigStore
-from zk_executor.hooks.login import Login, read_login
+from zk_executor.hooks.login import read_login
 from zk_executor.hooks.zookeeper import ZookeeperHook
 from zk_executor.locks import (
     current_lock,
@@ -46,8 +45,6 @@ from zk_executor.operators.cluster import ZookeeperClusterOperator
 from zk_executor.operators.config import ZookeeperConfigOperator
 from zk_executor.secrets.zookeeper import ZookeeperSecretsBackend
 from zk_executor.sensors.config import ZookeeperConfigSensor
-
-MakeHook = Callable[..., ZookeeperHook]
 
 
 def typed(*words: str, stdin: bytes = b"") -> tuple[int, bytes]:
@@ -76,25 +73,13 @@ def connect(zookeeper: ZooKeeperServer) -> Iterator[Connect]:
 
 @pytest.fixture
 def make_hook(zookeeper: ZooKeeperServer) -> Iterator[MakeHook]:
-    """Hooks with a connection of the name "test", closed after the test."""
-    made: list[ZookeeperHook] = []
-
-    def make(**fields: Any) -> ZookeeperHook:
-        login = replace(Login("test", zookeeper.hosts, operation_timeout=60), **fields)
-        made.append(ZookeeperHook("test", login=login))
-        return made[-1]
-
-    yield make
-    for hook in made:
-        hook.close()
+    with hooks(zookeeper.hosts) as make:
+        yield make
 
 
 @pytest.fixture
 def conn_id(zookeeper: ZooKeeperServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A connection that operators and sensors find."""
-    fields = {"conn_type": "zookeeper", "host": zookeeper.hosts}
-    monkeypatch.setenv("AIRFLOW_CONN_ZK_TEST", json.dumps(fields))
-    return "zk_test"
+    return set_connection(monkeypatch, zookeeper.hosts)
 
 
 def operate(action: str, path: str, **arguments: Any) -> Any:

@@ -91,20 +91,8 @@ def run_all(stack: AirflowStack, needs: tuple[Child, ...] = ()) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def local(session_folder: Path, airflow_database: Callable[[], str]) -> Outcome:
-    stack = AirflowStack(
-        session_folder / "differential-local",
-        database=airflow_database(),
-        executor="LocalExecutor",
-        parallelism=16,
-    )
-    for example in EXAMPLES:
-        stack.add_dags(example.files)
-    try:
-        stack.start()
-        return run_all(stack)
-    finally:
-        stack.stop()
+def local(under_local_executor: Callable[..., Outcome]) -> Outcome:
+    return under_local_executor("differential-local", EXAMPLES, run_all)
 
 
 @pytest.fixture(scope="module")
