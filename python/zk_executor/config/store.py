@@ -21,7 +21,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -75,6 +75,19 @@ class Snapshot:
     tree: Tree
     versions: dict[str, int]
     history_max: int | None = None
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """All that one transaction is made of. ``entry`` is its record, and ``data`` that as bytes."""
+
+    seen: Snapshot
+    changes: list[Change]
+    entry: Record
+    data: bytes
+    unchanged: list[str]  # keys that must be as they were
+    ancestors: list[str]  # paths above the tree that are missing
+    outdated: list[str]  # names of records that are kept no more
 
 
 @dataclass(frozen=True)
@@ -190,13 +203,15 @@ class ConfigStore:
         data = entry.encode()
         for change in changes:
             check_value(change.after or b"", self._where_is(change.key))
-        extra = self._missing_ancestors(), self._outdated(seen)
-        unchanged = self._checks_that_fit(seen, changes, entry, data, list(unchanged), *extra)
+        ancestors, outdated = self._missing_ancestors(), self._outdated(seen)
+        commit = self._with_checks_that_fit(
+            _Commit(seen, changes, entry, data, list(unchanged), ancestors, outdated)
+        )
         deadline = time.monotonic() + self._hook.login.operation_timeout
         lost = False
         while True:
             try:
-                self._transact(seen, changes, entry, data, unchanged, *extra)
+                self._transact(commit)
                 return entry.revision
             except ZookeeperConnectionError:
                 lost = True
@@ -326,38 +341,28 @@ class ConfigStore:
             except ZookeeperInvalidValue as error:
                 raise ZookeeperInvalidValue(f"{self.where}: {name}: {error}") from None
 
-    def _checks_that_fit(
-        self,
-        seen: Snapshot,
-        changes: list[Change],
-        entry: Record,
-        data: bytes,
-        unchanged: list[str],
-        ancestors: list[str],
-        outdated: list[str],
-    ) -> list[str]:
-        """``unchanged``, or nothing if its checks are more than a request takes.
+    def _with_checks_that_fit(self, commit: _Commit) -> _Commit:
+        """The same, without the checks of ``unchanged`` if they are more than a request takes.
 
         Whoever changes one of these past us at that moment is then as if a moment later: its change
         stands, as it would. Errors: ZookeeperValueTooLarge if the changes alone are too many.
         """
-        extra = ancestors, outdated
-        if fits(self._transaction(seen, changes, entry, data, unchanged, *extra)[0]):
-            return unchanged
-        transaction, _ = self._transaction(seen, changes, entry, data, (), *extra)
+        if fits(self._transaction(commit)[0]):
+            return commit
+        without = replace(commit, unchanged=[])
         check_request(
-            transaction,
+            self._transaction(without)[0],
             self.where,
-            f"{len(changes)} changes, with what is kept to undo them,",
+            f"{len(commit.changes)} changes, with what is kept to undo them,",
             "Split the tree, or change it in parts",
         )
         log.info(
             "%s: the %d keys that stay as they are are too many to be checked in the same "
             "transaction; the revision and what changes are",
             self.where,
-            len(unchanged),
+            len(commit.unchanged),
         )
-        return []
+        return without
 
     def _missing_ancestors(self) -> list[str]:
         parts = self.root.split("/")[1:-1]
@@ -380,22 +385,11 @@ class ConfigStore:
             return False
         return self._decode(path, data).id == entry.id
 
-    def _transact(
-        self,
-        seen: Snapshot,
-        changes: list[Change],
-        entry: Record,
-        data: bytes,
-        unchanged: Iterable[str],
-        ancestors: list[str],
-        outdated: list[str],
-    ) -> None:
+    def _transact(self, commit: _Commit) -> None:
         paths: list[str] = []
 
         def build() -> Any:
-            transaction, paths[:] = self._transaction(
-                seen, changes, entry, data, unchanged, ancestors, outdated
-            )
+            transaction, paths[:] = self._transaction(commit)
             return transaction.commit_async()
 
         results = self._hook.await_result(build, self.root, "change", repeat=False)
@@ -403,19 +397,11 @@ class ConfigStore:
             if isinstance(result, KazooException) and not isinstance(
                 result, (RolledBackError, RuntimeInconsistency)
             ):
-                raise self._refused(path, result, seen)
+                raise self._refused(path, result, commit.seen)
 
-    def _transaction(
-        self,
-        seen: Snapshot,
-        changes: list[Change],
-        entry: Record,
-        data: bytes,
-        unchanged: Iterable[str],
-        ancestors: list[str],
-        outdated: list[str],
-    ) -> tuple[TransactionRequest, list[str]]:
+    def _transaction(self, commit: _Commit) -> tuple[TransactionRequest, list[str]]:
         """Not committed, with the path of each of its operations."""
+        seen = commit.seen
         transaction = self._hook.get_conn().transaction()
         paths: list[str] = []
 
@@ -423,11 +409,11 @@ class ConfigStore:
             operation(path, *args)
             paths.append(path)
 
-        for path in ancestors:
+        for path in commit.ancestors:
             add(transaction.create, path)
-        for key in unchanged:
+        for key in commit.unchanged:
             add(transaction.check, self.path_of(key), seen.versions[key])
-        for change in changes:
+        for change in commit.changes:
             path = self.path_of(change.key)
             if change.after is None:
                 add(transaction.delete, path, seen.versions[change.key])
@@ -435,7 +421,7 @@ class ConfigStore:
                 add(transaction.create, path, change.after)
             else:
                 add(transaction.set_data, path, change.after, seen.versions[change.key])
-        head: dict[str, int] = {"revision": entry.revision}
+        head: dict[str, int] = {"revision": commit.entry.revision}
         if kept := self._history_max or seen.history_max:
             head["history_max"] = kept
         written = json.dumps(head).encode()
@@ -443,8 +429,12 @@ class ConfigStore:
             add(transaction.create, self.head_path, written)
         else:
             add(transaction.set_data, self.head_path, written, seen.head)
-        add(transaction.create, f"{self.head_path}/{records.name_of(entry.revision)}", data)
-        for name in outdated:
+        add(
+            transaction.create,
+            f"{self.head_path}/{records.name_of(commit.entry.revision)}",
+            commit.data,
+        )
+        for name in commit.outdated:
             add(transaction.delete, f"{self.head_path}/{name}")
         return transaction, paths
 
